@@ -1,0 +1,56 @@
+use std::{fmt, str::FromStr, time::Duration};
+
+/// So many in so long: written `10/s`, `100/m`, `5/h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+}
+
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+#[error("a rate is a number above zero and s, m or h, such as 10/s or 100/m")]
+pub struct RateError;
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let (count, unit) = text.split_once('/').ok_or(RateError)?;
+        let per = Duration::from_secs(match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            _ => return Err(RateError),
+        });
+        match count.parse() {
+            Ok(count) if count > 0 && count <= 1_000_000 => Ok(Self { count, per }),
+            _ => Err(RateError),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            60 => "m",
+            3_600 => "h",
+            _ => "s",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_read_back_and_nonsense_is_refused() {
+        for text in ["10/s", "100/m", "5/h"] {
+            assert_eq!(text.parse::<Rate>().expect("valid").to_string(), text);
+        }
+        for text in ["", "10", "0/s", "-1/s", "1/d", "/s", "9999999999/s"] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError), "{text}");
+        }
+    }
+}
