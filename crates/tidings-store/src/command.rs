@@ -1,0 +1,163 @@
+//! What may be asked of the log, and what it answers.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::{
+    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Seq, TenantId, Tenants, Timestamp,
+    WorkerName,
+    job::{FailOptions, LeaseNo, Progress},
+};
+
+use crate::{CommandError, Retention, TenantState};
+
+/// Commands that one transaction commits, in this order. No two of one batch concern the same job or
+/// the same key: the [`Journal`](crate::Journal) sees to that.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub commands: Vec<Command>,
+}
+
+/// One change. It fails alone: what it may not do harms no other command of its batch.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A change in one tenant. A tenant that does not exist is made first where `create` says so.
+    Tenant { tenant: TenantId, create: bool, operation: Operation },
+    /// The one command that takes a set of tenants.
+    Claim(Claim),
+    /// An operator's key: it belongs to no tenant.
+    PutOperatorKey(NewKey),
+    RevokeOperatorKey(KeyId),
+    /// Bounded housekeeping of all tenants.
+    Maintain(Maintain),
+}
+
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// All of them or, where one is refused, none.
+    Enqueue { jobs: Vec<NewJob>, idempotency: Option<Idempotency> },
+    /// All of them with consecutive seqs.
+    Publish { events: Vec<NewEvent>, idempotency: Option<Idempotency> },
+    Heartbeat { job: JobId, lease_no: LeaseNo, length: Duration },
+    Progress { job: JobId, lease_no: LeaseNo, progress: Progress },
+    /// `pending` is progress that was coalesced and goes before the terminal event.
+    Complete { job: JobId, lease_no: LeaseNo, result: Option<RawJson>, pending: Option<Progress> },
+    Fail { job: JobId, lease_no: LeaseNo, options: FailOptions, pending: Option<Progress> },
+    Release { job: JobId, lease_no: LeaseNo },
+    Cancel { job: JobId },
+    /// A new job `id` that does the terminal job `job` again.
+    Retry { job: JobId, id: JobId, idempotency: Option<Idempotency> },
+    /// Makes the tenant where `create` allows it; nothing else.
+    Ensure,
+    /// Explicitly, by an operator. An existing tenant is returned as it is.
+    Create,
+    SetState(TenantState),
+    /// Events, jobs, keys and history go; a tombstone stays, so that made again it has another epoch.
+    Delete,
+    /// Gives the tenant's history a new name, after a restore.
+    RenewEpoch,
+    PutKey(NewKey),
+    RevokeKey(KeyId),
+    /// Takes a single-use ticket's id; the second time it is [`CommandError::AlreadyUsed`].
+    RedeemTicket { id: [u8; 16], expires_at: Timestamp },
+}
+
+/// Takes due jobs: fairly between tenants, by priority and then age within one.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub tenants: Tenants,
+    pub worker: WorkerName,
+    /// At least one.
+    pub types: Vec<JobType>,
+    pub max: usize,
+    /// How long each lease holds without a heartbeat.
+    pub length: Duration,
+}
+
+/// Housekeeping, a bounded piece of each kind at a time.
+#[derive(Debug, Clone)]
+pub enum Maintain {
+    /// Expires leases whose time has passed; at most `limit`.
+    Rescue { limit: usize },
+    /// Moves the floor of each tenant's log by age and count and deletes at most `limit` rows below
+    /// floors, with what else has expired (idempotency keys, redeemed tickets, finished jobs).
+    Retain { retention: Retention, limit: usize },
+}
+
+/// A repeat with the same body returns the first outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The route, so that a key means one thing in one place.
+    pub route: Arc<str>,
+    pub key: Arc<str>,
+    /// SHA-256 of the request's body.
+    pub body_hash: [u8; 32],
+}
+
+/// An API key as it is stored: never its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    pub id: KeyId,
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    pub grant: Grant,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The answer to a command that succeeded.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Enqueued(Vec<Enqueued>),
+    Published(Vec<Published>),
+    /// The job after the change.
+    Job(Box<Job>),
+    Claimed(Claimed),
+    Swept(Swept),
+    Done,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enqueued {
+    pub id: JobId,
+    /// [`Job::to_json`] as it was at the commit, so that a repeat answers the same.
+    pub job: RawJson,
+    /// `false` where a live job held the unique key, or the whole answer is a repeat.
+    pub created: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub seq: Seq,
+    pub id: EventId,
+    pub time: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub leases: Vec<Leased>,
+    /// When the next job of these types and tenants falls due, where fewer than `max` were due now.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A job with its fresh lease: `job.state` is running and `job.lease_no` is the fence.
+#[derive(Debug, Clone)]
+pub struct Leased {
+    pub job: Job,
+}
+
+/// What one piece of housekeeping did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    pub rows: usize,
+    /// Whether the limit cut it short.
+    pub more: bool,
+}
+
+/// A batch that is on stable storage.
+#[derive(Debug)]
+pub struct Committed {
+    /// One for each command, in order.
+    pub outcomes: Vec<Result<Outcome, CommandError>>,
+    /// Every event of the batch; each tenant's in the order of its seqs.
+    pub events: Vec<Arc<Event>>,
+}

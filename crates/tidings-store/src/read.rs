@@ -1,0 +1,105 @@
+//! What reading yields.
+
+use std::time::Duration;
+
+use tidings_core::{Epoch, Event, Grant, Job, JobId, JobType, KeyId, Seq, Subject, TenantId, Timestamp, UserId, job::StateName};
+
+/// Where a tenant's log begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    pub epoch: Epoch,
+    /// The newest seq; 0 in an empty log.
+    pub head: Seq,
+    /// The oldest seq that is kept; `head + 1` where none is. A cursor below `oldest − 1` has expired.
+    pub oldest: Seq,
+}
+
+/// How much one read may return: whichever is reached first, but at least one event.
+#[derive(Debug, Clone, Copy)]
+pub struct PageLimit {
+    pub events: usize,
+    pub bytes: usize,
+}
+
+/// Consecutive events after a cursor, unfiltered.
+#[derive(Debug, Clone)]
+pub struct EventPage {
+    pub events: Vec<Event>,
+    /// Every event up to this seq has been returned here or before; at least the cursor asked from.
+    pub scanned_to: Seq,
+    /// As it was in the same read: a cursor behind `log.oldest` has lost events.
+    pub log: LogState,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct JobQuery {
+    pub state: Option<StateName>,
+    pub job_type: Option<JobType>,
+    pub owner: Option<UserId>,
+    pub subject: Option<Subject>,
+    /// Newest first: only jobs whose ids are below this one.
+    pub before: Option<JobId>,
+    /// At most 1,000.
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct JobPage {
+    pub jobs: Vec<Job>,
+    /// Where the next page starts; absent on the last one.
+    pub next: Option<JobId>,
+}
+
+/// One job type's queue in one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueStats {
+    pub job_type: JobType,
+    pub scheduled: u64,
+    pub queued: u64,
+    pub running: u64,
+    /// When the queued job that has waited longest fell due.
+    pub oldest_due: Option<Timestamp>,
+    /// Jobs that ended in the last minute.
+    pub finished_last_minute: u64,
+}
+
+/// How long events are kept: whichever bound is met first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub age: Option<Duration>,
+    pub events_per_tenant: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantState {
+    Active,
+    /// Reads and writes are refused; nothing is deleted.
+    Suspended,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRecord {
+    pub id: TenantId,
+    pub state: TenantState,
+    pub log: LogState,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    pub id: KeyId,
+    pub name: String,
+    pub hash: [u8; 32],
+    pub grant: Grant,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A key, or everything of a tenant, that counts no longer. Numbered in commit order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    Key { n: u64, id: KeyId },
+    /// Suspended or deleted.
+    Tenant { n: u64, id: TenantId },
+}

@@ -1,0 +1,62 @@
+use async_trait::async_trait;
+use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
+
+use crate::{
+    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, ReadError,
+    Revocation, TenantRecord,
+};
+
+/// A database that keeps the log and the queue. Time is the store's own.
+///
+/// Every read takes its tenant, and finds another tenant's ids exactly as it finds ids that never were.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Commits a batch in one transaction; when it returns, the batch is on stable storage. At most
+    /// one call is in flight at a time. Each tenant's seqs go on without a gap, and `time` never
+    /// falls within a tenant.
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError>;
+
+    /// `None` for a tenant that does not exist or was deleted.
+    async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError>;
+
+    /// Events after `after`, in order. Where `after` lies behind the oldest, it starts at the oldest.
+    async fn events(&self, tenant: &TenantId, after: Seq, limit: PageLimit) -> Result<Option<EventPage>, ReadError>;
+
+    /// One job's events after `after`, in order; `scanned_to` speaks of this job's events alone.
+    async fn job_events(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError>;
+
+    /// The events of these seqs that are kept; for tests and repair.
+    async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError>;
+
+    async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<Job>, ReadError>;
+
+    async fn jobs(&self, tenant: &TenantId, query: &JobQuery) -> Result<JobPage, ReadError>;
+
+    /// Sorted by job type.
+    async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError>;
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError>;
+
+    /// Sorted by id, after `after`; at most `limit`.
+    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantRecord>, ReadError>;
+
+    /// Any tenant's key, revoked ones included: the look-up that makes a principal.
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError>;
+
+    /// A tenant's keys (`None`: the operator's), newest first, below `before`; at most `limit`.
+    async fn keys(
+        &self,
+        tenant: Option<&TenantId>,
+        before: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, ReadError>;
+
+    /// Revocations after the `n`th; at most 1,000.
+    async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError>;
+}
