@@ -1,0 +1,35 @@
+# The whole of Tidings' housekeeping. `make` alone prints what there is.
+
+DATA ?= data
+LISTEN ?= 127.0.0.1:3000
+OPS_LISTEN ?= 127.0.0.1:9464
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt bench clean
+
+help: ## Print this list.
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build Tidings and start it on its embedded store in ./data (DATA=, LISTEN= and OPS_LISTEN= change that).
+	@scripts/prepare build
+	@. scripts/env && cargo build --release --locked -p tidings-cli
+	@exec target/release/tidings serve --data $(DATA) --listen $(LISTEN) --ops-listen $(OPS_LISTEN)
+
+test: ## Run the whole test suite and print the minutes of each part.
+	@scripts/prepare test
+	@scripts/test
+
+lint: ## Check formatting, lints, licences, bans and sources; all offline but the installation of the tools.
+	@scripts/prepare lint
+	@scripts/lint
+
+fmt: ## Format the code.
+	@. scripts/env && cargo fmt --all
+
+bench: ## Run the benchmarks against their references (ARGS= goes to tidings-bench; default: all).
+	@scripts/prepare bench
+	@. scripts/env && cargo build --release --locked -p tidings-cli -p tidings-bench
+	@target/release/tidings-bench $(or $(ARGS),all) --server target/release/tidings
+
+clean: ## Remove what was built. Data folders stay.
+	@. scripts/env && cargo clean
