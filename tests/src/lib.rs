@@ -1,1 +1,26 @@
+//! The harness of the end-to-end tests: the real `tidings` binary as a private child process, and
+//! clients that share no code with it.
+//!
+//! - [`server`] starts, kills, stops and restarts the binary in a folder of its own.
+//! - [`wire`], [`http`], [`ws`] and [`sse`] are raw clients: they can send what no library would.
+//! - [`follower`] reads one stream over any transport, through disconnects, by its cursor.
+//! - [`history`] judges what was submitted, acknowledged and delivered.
+//!
+//! Nothing here sleeps for a guessed time: [`wait`] polls until a deadline.
 
+pub mod follower;
+pub mod history;
+pub mod http;
+pub mod interop;
+pub mod seed;
+pub mod server;
+pub mod sse;
+pub mod stream;
+pub mod wait;
+pub mod wire;
+pub mod ws;
+
+pub use follower::{Follower, Transport};
+pub use http::{Api, Reply, Session};
+pub use server::{Server, ServerOptions};
+pub use stream::{Message, Stream, StreamRequest};

@@ -1,0 +1,383 @@
+//! The real binary as a private child process.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    Api,
+    wait::{self, LONG},
+};
+
+/// Everything a tenant's own backend may do.
+pub const ALL_SCOPES: &str =
+    "jobs:read:all jobs:write jobs:work events:read events:publish events:detail keys:manage";
+
+/// How to start it.
+#[derive(Debug, Clone, Default)]
+pub struct ServerOptions {
+    set: Vec<String>,
+    args: Vec<String>,
+}
+
+impl ServerOptions {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A configuration key, as `--set` takes it.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.set.push(format!("{key}={value}"));
+        self
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    pub fn start(self) -> Server {
+        Server::start(self)
+    }
+}
+
+/// A server with its folder. Dropping it ends the process, removes the folder, and asserts that
+/// neither it nor anything it started is left.
+#[derive(Debug)]
+pub struct Server {
+    scratch: Scratch,
+    options: ServerOptions,
+    port: u16,
+    child: Option<Child>,
+    pub addr: SocketAddr,
+    pub ops_addr: SocketAddr,
+    tokens: Mutex<BTreeMap<[String; 4], String>>,
+}
+
+impl Server {
+    pub fn start(options: ServerOptions) -> Self {
+        let port = free_port();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut server = Self {
+            scratch: Scratch::new(),
+            options,
+            port,
+            child: None,
+            addr: nowhere,
+            ops_addr: nowhere,
+            tokens: Mutex::default(),
+        };
+        server.resume();
+        server
+    }
+
+    /// With every default.
+    pub fn plain() -> Self {
+        Self::start(ServerOptions::new())
+    }
+
+    /// Starts a server that was killed or stopped, on the same folder and port, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it exits or is not ready in time; its log is shown.
+    pub fn resume(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let announcement = self.data().join("server.json");
+        let _ = fs::remove_file(&announcement);
+        let log =
+            fs::File::options().create(true).append(true).open(self.log_path()).expect("the log file opens");
+        let mut command = self.command(&["serve"]);
+        command
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{}", self.port))
+            .args(["--ops-listen", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .args(self.options.set.iter().flat_map(|s| ["--set", s]))
+            .args(&self.options.args)
+            .stdout(log.try_clone().expect("a descriptor is free"))
+            .stderr(log);
+        let mut child = command.spawn().expect("tidings starts");
+        let url = |v: &Value, key: &str| {
+            v[key].as_str().and_then(|u| u.strip_prefix("http://")?.trim_end_matches('/').parse().ok())
+        };
+        let found = wait::until("the server to be ready", LONG, || {
+            if let Some(status) = child.try_wait().expect("a child can be asked") {
+                panic!("the server exited with {status}:\n{}", self.log());
+            }
+            let text = fs::read(&announcement).ok()?;
+            let value = serde_json::from_slice::<Value>(&text).ok()?;
+            let addrs = url(&value, "url").zip(url(&value, "ops_url"))?;
+            let ready = Api::anonymous(addrs.0).get("/health/ready").ok()?;
+            (ready.status == 200).then_some(addrs)
+        });
+        (self.addr, self.ops_addr) = found;
+        self.child = Some(child);
+    }
+
+    /// Replaces the options that the next [`Server::resume`] starts with.
+    pub fn set_options(&mut self, options: ServerOptions) {
+        self.options = options;
+    }
+
+    /// A command of the binary, marked as ours.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).stdin(Stdio::null()).env("TIDINGS_TEST_RUN", &self.scratch.name);
+        command.env_remove("TIDINGS_URL").env_remove("TIDINGS_TOKEN").env_remove("TIDINGS_TENANT");
+        command
+    }
+
+    /// A command of the binary that finds this server and acts with `token`.
+    pub fn client_command(&self, token: &str, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        command.env("TIDINGS_URL", format!("http://{}", self.addr)).env("TIDINGS_TOKEN", token);
+        command
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) {
+        signal(self.pid(), "TERM");
+    }
+
+    /// Waits for its own end.
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        wait::until("the server to exit", within, || child.try_wait().expect("a child can be asked"))
+    }
+
+    /// SIGTERM, and waits for an orderly end.
+    ///
+    /// # Panics
+    /// When it exits with anything but success.
+    pub fn stop(&mut self) {
+        self.terminate();
+        let status = self.wait_exit(LONG);
+        assert!(status.success(), "{status}:\n{}", self.log());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.scratch.path.join("data")
+    }
+
+    /// A folder of this server's own, beside its data.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch.path
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch.path.join("server.log")
+    }
+
+    /// Everything that it has written so far, over all its lives.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The administrator key of the first start.
+    pub fn admin_key(&self) -> String {
+        fs::read_to_string(self.data().join("admin.key"))
+            .expect("the first start made admin.key")
+            .trim()
+            .to_owned()
+    }
+
+    pub fn anonymous(&self) -> Api {
+        Api::anonymous(self.addr)
+    }
+
+    /// The operator, acting for no tenant.
+    pub fn admin(&self) -> Api {
+        self.anonymous().with_token(self.admin_key())
+    }
+
+    /// The operator, acting for `tenant`.
+    pub fn admin_for(&self, tenant: &str) -> Api {
+        Api { tenant: Some(tenant.to_owned()), ..self.admin() }
+    }
+
+    /// A token from `tidings token`.
+    pub fn token(&self, tenant: &str, user: &str, scopes: &str, ttl: &str) -> String {
+        let data = self.data();
+        let output = self
+            .command(&[
+                "token",
+                "--data",
+                &data.to_string_lossy(),
+                "--tenant",
+                tenant,
+                "--scope",
+                scopes,
+                "--ttl",
+                ttl,
+            ])
+            .args(["--user", user])
+            .output()
+            .expect("tidings token runs");
+        assert!(output.status.success(), "tidings token: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// `user` of `tenant`, for an hour. The tenant is not made.
+    pub fn user(&self, tenant: &str, user: &str, scopes: &str) -> Api {
+        let wanted = [tenant, user, scopes, "1h"].map(str::to_owned);
+        let mut tokens = self.tokens.lock().expect("no holder panics");
+        let token = tokens.entry(wanted).or_insert_with(|| self.token(tenant, user, scopes, "1h"));
+        self.anonymous().with_token(token.clone())
+    }
+
+    /// Makes `tenant`, and gives its backend's credential: [`ALL_SCOPES`].
+    pub fn tenant(&self, tenant: &str) -> Api {
+        let reply =
+            self.admin().post("/api/v1/tenants", &serde_json::json!({ "id": tenant })).expect("answers");
+        assert!(matches!(reply.status, 200 | 201), "{} {}", reply.status, reply.text());
+        self.user(tenant, "backend", ALL_SCOPES)
+    }
+
+    /// A number on `/metrics`, summed over the labels that contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
+        let text = Api::anonymous(self.ops_addr).get("/metrics").expect("metrics answer").expect(200).text();
+        let matching = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (labelled, value) = rest.rsplit_once(' ')?;
+            (labelled.is_empty() || labelled.starts_with('{')).then_some(())?;
+            labelled.contains(labels).then(|| value.parse::<f64>().ok())?
+        });
+        matching.reduce(|a, b| a + b)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            let _ = writeln!(io::stderr(), "-- the server's last lines:");
+            for line in tail.iter().rev() {
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            return;
+        }
+        let name = self.scratch.name.clone();
+        wait::until_true("all processes of the test to end", LONG, || left_behind(&name).is_empty());
+    }
+}
+
+/// Processes that carry our mark.
+fn left_behind(mark: &str) -> Vec<u32> {
+    let wanted = format!("TIDINGS_TEST_RUN={mark}\0");
+    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let ours = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let environment = fs::read(entry.path().join("environ")).ok()?;
+        environment.windows(wanted.len()).any(|w| w == wanted.as_bytes()).then_some(pid)
+    });
+    ours.collect()
+}
+
+/// Whether a process with this id exists and is no zombie.
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(status.expect("kill runs").success(), "kill -{name} {pid}");
+}
+
+/// The binary under test: `TIDINGS_BIN`, else the one that cargo built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("TIDINGS_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let path = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("tidings");
+    assert!(path.exists(), "{} is missing; run: cargo build -p tidings-cli", path.display());
+    path
+}
+
+/// A port that is free now and that the kernel gives to no outgoing connection: so nobody takes it (and
+/// no client connects to itself) while the server is down.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..10_000 {
+        let n = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 16_000 + (n % 16_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from 16000 to 32000 is free");
+}
+
+/// A folder that goes with its owner.
+#[derive(Debug)]
+struct Scratch {
+    path: PathBuf,
+    name: String,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tidings-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(&name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Self { path, name }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let removed = fs::remove_dir_all(&self.path);
+        if !thread::panicking() {
+            removed.expect("the test's folder can be removed");
+        }
+    }
+}
+
+/// Copies a folder's plain files, as an operator restores a backup.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the copy's folder can be made");
+    for entry in fs::read_dir(from).expect("the folder can be read").flatten() {
+        let kind = entry.file_type().expect("an entry has a kind");
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a file can be copied");
+        }
+    }
+}
