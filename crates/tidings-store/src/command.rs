@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
-    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Seq, TenantId, Tenants, Timestamp,
-    WorkerName,
+    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Seq, TenantId, Tenants,
+    Timestamp, WorkerName,
     job::{FailOptions, LeaseNo, Progress},
 };
 
@@ -21,7 +21,11 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub enum Command {
     /// A change in one tenant. A tenant that does not exist is made first where `create` says so.
-    Tenant { tenant: TenantId, create: bool, operation: Operation },
+    Tenant {
+        tenant: TenantId,
+        create: bool,
+        operation: Operation,
+    },
     /// The one command that takes a set of tenants.
     Claim(Claim),
     /// An operator's key: it belongs to no tenant.
@@ -34,18 +38,51 @@ pub enum Command {
 #[derive(Debug, Clone)]
 pub enum Operation {
     /// All of them or, where one is refused, none.
-    Enqueue { jobs: Vec<NewJob>, idempotency: Option<Idempotency> },
+    Enqueue {
+        jobs: Vec<NewJob>,
+        idempotency: Option<Idempotency>,
+    },
     /// All of them with consecutive seqs.
-    Publish { events: Vec<NewEvent>, idempotency: Option<Idempotency> },
-    Heartbeat { job: JobId, lease_no: LeaseNo, length: Duration },
-    Progress { job: JobId, lease_no: LeaseNo, progress: Progress },
+    Publish {
+        events: Vec<NewEvent>,
+        idempotency: Option<Idempotency>,
+    },
+    Heartbeat {
+        job: JobId,
+        lease_no: LeaseNo,
+        length: Duration,
+    },
+    Progress {
+        job: JobId,
+        lease_no: LeaseNo,
+        progress: Progress,
+    },
     /// `pending` is progress that was coalesced and goes before the terminal event.
-    Complete { job: JobId, lease_no: LeaseNo, result: Option<RawJson>, pending: Option<Progress> },
-    Fail { job: JobId, lease_no: LeaseNo, options: FailOptions, pending: Option<Progress> },
-    Release { job: JobId, lease_no: LeaseNo },
-    Cancel { job: JobId },
+    Complete {
+        job: JobId,
+        lease_no: LeaseNo,
+        result: Option<RawJson>,
+        pending: Option<Progress>,
+    },
+    Fail {
+        job: JobId,
+        lease_no: LeaseNo,
+        options: FailOptions,
+        pending: Option<Progress>,
+    },
+    Release {
+        job: JobId,
+        lease_no: LeaseNo,
+    },
+    Cancel {
+        job: JobId,
+    },
     /// A new job `id` that does the terminal job `job` again.
-    Retry { job: JobId, id: JobId, idempotency: Option<Idempotency> },
+    Retry {
+        job: JobId,
+        id: JobId,
+        idempotency: Option<Idempotency>,
+    },
     /// Makes the tenant where `create` allows it; nothing else.
     Ensure,
     /// Explicitly, by an operator. An existing tenant is returned as it is.
@@ -58,7 +95,10 @@ pub enum Operation {
     PutKey(NewKey),
     RevokeKey(KeyId),
     /// Takes a single-use ticket's id; the second time it is [`CommandError::AlreadyUsed`].
-    RedeemTicket { id: [u8; 16], expires_at: Timestamp },
+    RedeemTicket {
+        id: [u8; 16],
+        expires_at: Timestamp,
+    },
 }
 
 /// Takes due jobs: fairly between tenants, by priority and then age within one.

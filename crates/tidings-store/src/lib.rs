@@ -1,7 +1,7 @@
 //! The log and the queue on disk.
 //!
 //! - [`Store`] is what a database must do: commit a [`Batch`] of [`Command`]s in one transaction, and
-//!   read. Every store passes the one [conformance] suite.
+//!   read. Every store passes the one `conformance` suite.
 //! - [`SqliteStore`] is the embedded store: one file, one writer thread, readers apart.
 //! - [`Journal`] is the only way to change anything: it gathers commands while a transaction is in
 //!   flight, commits them together, hands the committed events to its [`CommitSink`] and then answers.
@@ -9,7 +9,6 @@
 //! SQL is nowhere else.
 
 mod command;
-pub mod conformance;
 mod error;
 mod journal;
 mod read;
@@ -17,14 +16,14 @@ mod sqlite;
 mod store;
 
 pub use command::{
-    Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation, Outcome,
-    Published, Swept,
+    Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,
+    Outcome, Published, Swept,
 };
 pub use error::{CommandError, CommitError, OpenError, ReadError};
-pub use journal::{CommitSink, Journal, JournalConfig, JournalStats};
+pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};
 pub use read::{
-    EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation, TenantRecord,
-    TenantState,
+    EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation,
+    TenantRecord, TenantState,
 };
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use store::Store;

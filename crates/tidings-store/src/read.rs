@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tidings_core::{Epoch, Event, Grant, Job, JobId, JobType, KeyId, Seq, Subject, TenantId, Timestamp, UserId, job::StateName};
+use tidings_core::{
+    Epoch, Event, Grant, Job, JobId, JobType, KeyId, Seq, Subject, TenantId, Timestamp, UserId,
+    job::StateName,
+};
 
 /// Where a tenant's log begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +102,13 @@ pub struct KeyRecord {
 /// A key, or everything of a tenant, that counts no longer. Numbered in commit order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
-    Key { n: u64, id: KeyId },
+    Key {
+        n: u64,
+        id: KeyId,
+    },
     /// Suspended or deleted.
-    Tenant { n: u64, id: TenantId },
+    Tenant {
+        n: u64,
+        id: TenantId,
+    },
 }

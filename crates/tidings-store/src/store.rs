@@ -2,8 +2,8 @@ use async_trait::async_trait;
 use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
 
 use crate::{
-    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, ReadError,
-    Revocation, TenantRecord,
+    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
+    ReadError, Revocation, TenantRecord,
 };
 
 /// A database that keeps the log and the queue. Time is the store's own.
@@ -20,7 +20,12 @@ pub trait Store: Send + Sync + 'static {
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError>;
 
     /// Events after `after`, in order. Where `after` lies behind the oldest, it starts at the oldest.
-    async fn events(&self, tenant: &TenantId, after: Seq, limit: PageLimit) -> Result<Option<EventPage>, ReadError>;
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError>;
 
     /// One job's events after `after`, in order; `scanned_to` speaks of this job's events alone.
     async fn job_events(

@@ -1,0 +1,219 @@
+//! The thread that alone changes the database.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use rusqlite::{Connection, config::DbConfig, params};
+use tidings_core::{Clock, Entropy, Event, Timestamp};
+use tokio::sync::oneshot;
+
+use super::{
+    SqliteConfig,
+    checkpoint::Gate,
+    fault::{Fault, Stop},
+    folder::{Folder, Sidecar},
+    txn::{Memory, Txn},
+};
+use crate::{Batch, CommandError, CommitError, Committed, Outcome};
+
+/// How often the database and its sidecar note that the store is alive.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) enum Message {
+    Commit(Batch, oneshot::Sender<Result<Committed, CommitError>>),
+    /// Notes an orderly end, closes the file and answers.
+    Close(oneshot::Sender<()>),
+    #[cfg(test)]
+    Inspect(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) folder: Folder,
+    pub(super) config: SqliteConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) memory: Memory,
+    /// What the sidecar says.
+    pub(super) noted: Sidecar,
+    /// Commits since the last tick.
+    pub(super) dirty: bool,
+    /// Counts commits, for those who wait for work to do.
+    pub(super) commits: Arc<AtomicU64>,
+    pub(super) gate: Gate,
+    pub(super) failed: bool,
+}
+
+impl Writer {
+    /// Until told to close, or all senders are gone: then it stops as a killed process would.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(Message::Commit(batch, reply)) => {
+                    // Whoever gave up waiting finds the outcome in the log.
+                    let _ = reply.send(self.commit(batch));
+                }
+                Ok(Message::Close(reply)) => {
+                    self.close();
+                    let _ = reply.send(());
+                    return;
+                }
+                #[cfg(test)]
+                Ok(Message::Inspect(look)) => look(&self.conn),
+                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
+        if self.failed {
+            return Err(CommitError::Unavailable("the database failed before".into()));
+        }
+        self.memory.tenants.trim();
+        let now = self.clock.now();
+        let tick = self.tick_due(now);
+        match self.transact(batch, now, tick) {
+            Ok(committed) => {
+                self.dirty = true;
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                if let Some(tick) = tick {
+                    self.dirty = false;
+                    self.note(tick);
+                }
+                Ok(committed)
+            }
+            Err(error) => Err(self.recover(&error)),
+        }
+    }
+
+    fn transact(
+        &mut self,
+        batch: Batch,
+        now: Timestamp,
+        tick: Option<Sidecar>,
+    ) -> rusqlite::Result<Committed> {
+        let conn = &self.conn;
+        let _gate = self.gate.lock();
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let (outcomes, events) =
+            Self::execute(conn, &mut self.memory, &self.config, &*self.entropy, now, batch)?;
+        self.memory.tenants.write_counters(conn)?;
+        if let Some(tick) = tick {
+            write_tick(conn, tick)?;
+        }
+        conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(Committed { outcomes, events })
+    }
+
+    #[allow(clippy::type_complexity, reason = "the two halves of a Committed")]
+    fn execute(
+        conn: &Connection,
+        memory: &mut Memory,
+        config: &SqliteConfig,
+        entropy: &dyn Entropy,
+        now: Timestamp,
+        batch: Batch,
+    ) -> rusqlite::Result<(Vec<Result<Outcome, CommandError>>, Vec<Arc<Event>>)> {
+        let mut txn = Txn::new(conn, memory, config, entropy, now)?;
+        let mut outcomes = Vec::with_capacity(batch.commands.len());
+        for command in batch.commands {
+            outcomes.push(match txn.apply(command) {
+                Ok(outcome) => Ok(outcome),
+                Err(Stop::Command(error)) => Err(error),
+                Err(Stop::Database(error)) => return Err(error),
+            });
+        }
+        Ok((outcomes, txn.events))
+    }
+
+    /// After a failed transaction: rolls it back where that is safe, and otherwise stops the process,
+    /// since what is on the disk can no longer be told.
+    fn recover(&mut self, error: &rusqlite::Error) -> CommitError {
+        self.memory.forget();
+        let fault = Fault::of(error);
+        if fault != Fault::Fatal {
+            // Some failures have rolled it back already.
+            let rolled_back = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
+            if rolled_back {
+                tracing::warn!(%error, "a batch was rolled back");
+                let text = error.to_string();
+                return match fault {
+                    Fault::Rejected => CommitError::Rejected(text),
+                    Fault::Unavailable | Fault::Fatal => CommitError::Unavailable(text),
+                };
+            }
+        }
+        self.failed = true;
+        (self.config.on_fatal)(&format!(
+            "the database in {} failed: {error}",
+            self.folder.database().display()
+        ));
+        CommitError::Unknown(error.to_string())
+    }
+
+    /// What is to be noted with this commit, about once a second. A clock that was set back is noted
+    /// at once.
+    fn tick_due(&self, now: Timestamp) -> Option<Sidecar> {
+        let last = self.noted.alive_at;
+        let due = now < last || now.since(last) >= TICK;
+        due.then_some(Sidecar { ticks: self.noted.ticks + 1, alive_at: now })
+    }
+
+    /// With nothing to commit: what was committed since the last tick gets one, and the sidecar says
+    /// that the store is alive.
+    fn idle(&mut self) {
+        let Some(tick) = self.tick_due(self.clock.now()) else { return };
+        if self.failed {
+            return;
+        }
+        if self.dirty {
+            self.tick(tick);
+        } else {
+            self.note(Sidecar { ticks: self.noted.ticks, ..tick });
+        }
+    }
+
+    fn tick(&mut self, tick: Sidecar) {
+        match write_tick(&self.conn, tick) {
+            Ok(()) => {
+                self.dirty = false;
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                self.note(tick);
+            }
+            // The next commit meets the same fault and judges it.
+            Err(error) => tracing::warn!(%error, "noting that the store is alive failed"),
+        }
+    }
+
+    /// After the commit, so that the sidecar never knows more than the database.
+    fn note(&mut self, sidecar: Sidecar) {
+        self.noted = sidecar;
+        if let Err(error) = self.folder.write_sidecar(sidecar) {
+            tracing::warn!(%error, "writing the data folder's sidecar failed");
+        }
+    }
+
+    fn close(mut self) {
+        if !self.failed {
+            self.tick(Sidecar { ticks: self.noted.ticks + 1, alive_at: self.clock.now() });
+        }
+        // The last connection moves the WAL into the file and removes it.
+        let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        if let Err((_, error)) = self.conn.close() {
+            tracing::warn!(%error, "closing the database failed");
+        }
+    }
+}
+
+pub(super) fn write_tick(conn: &Connection, tick: Sidecar) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE meta SET ticks = ?, alive_at = ?")?
+        .execute(params![tick.ticks as i64, tick.alive_at.as_micros()])?;
+    Ok(())
+}
