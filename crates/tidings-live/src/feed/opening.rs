@@ -1,0 +1,41 @@
+//! Opening a feed: it is registered before its head is read, so that no event falls between.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tidings_store::{LogState, ReadError};
+
+use super::{Ended, Feed};
+
+impl Feed {
+    /// Reads where the log stands, once for all who open it now. `false`: there is no such tenant.
+    /// After an error, or where the reading caller went away, the next caller reads.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<bool, ReadError> {
+        let read = || async {
+            match self.node.store.log_state(&self.tenant).await? {
+                Some(log) => self.begin(&log),
+                None => self.end(Ended::Gone),
+            }
+            Ok(self.ended() != Some(Ended::Gone))
+        };
+        self.opened.get_or_try_init(read).await.copied()
+    }
+
+    fn begin(self: &Arc<Self>, log: &LogState) {
+        self.epoch.set(log.epoch.clone()).expect("a feed begins once");
+        self.raise_oldest(log.oldest);
+        let stamp = self.node.next_stamp();
+        let mut gone = Vec::new();
+        let repair = {
+            let mut order = self.order.lock();
+            for event in order.open(log.head) {
+                order.offer(&event, |event| self.slot(event), stamp, &mut gone);
+            }
+            self.head.store(order.tail().get(), Ordering::Release);
+            order.start_repair()
+        };
+        if repair {
+            self.spawn_repair();
+        }
+        self.node.keep_budget();
+    }
+}

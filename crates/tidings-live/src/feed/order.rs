@@ -1,0 +1,271 @@
+//! What goes into a feed, and when: the next event and nothing else.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tidings_core::{Event, Seq};
+
+use super::ring::Ring;
+use crate::{LiveConfig, Slot};
+
+/// Pure: no clock, no store. The feed asks it after each offer whether the store must be read.
+#[derive(Debug)]
+pub(crate) struct Order {
+    phase: Phase,
+    ring: Ring,
+    /// The newest seq heard of. Above the tail it means a gap.
+    heard: Seq,
+    /// Events that came whose seqs were taken, by others or unknown: is this still the same history?
+    doubts: u64,
+    /// One repair at a time.
+    repairing: bool,
+    early_bytes_max: usize,
+    early_events_max: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Registered, the head not yet read: what comes is kept, and becomes a hint where it is too much.
+    Opening {
+        early: VecDeque<Arc<Event>>,
+        bytes: usize,
+    },
+    Open,
+    Ended,
+}
+
+impl Order {
+    pub(crate) fn new(config: &LiveConfig) -> Self {
+        Self {
+            phase: Phase::Opening { early: VecDeque::new(), bytes: 0 },
+            ring: Ring::new(config.ring_events, config.ring_bytes),
+            heard: Seq::ZERO,
+            doubts: 0,
+            repairing: false,
+            early_bytes_max: config.ring_bytes,
+            early_events_max: config.ring_events,
+        }
+    }
+
+    pub(crate) fn tail(&self) -> Seq {
+        self.ring.tail()
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    pub(crate) fn ring_mut(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
+    /// The head was read: from here events are appended. Returns what came before and lies after
+    /// the head, to be offered.
+    pub(crate) fn open(&mut self, head: Seq) -> VecDeque<Arc<Event>> {
+        let Phase::Opening { early, .. } = &mut self.phase else { return VecDeque::new() };
+        let mut early = std::mem::take(early);
+        early.retain(|event| event.seq > head);
+        self.phase = Phase::Open;
+        self.ring.restart(head);
+        early
+    }
+
+    /// Takes no more. Returns what it held.
+    pub(crate) fn clear(&mut self) -> Vec<Arc<Slot>> {
+        self.phase = Phase::Ended;
+        self.ring.restart(self.ring.tail())
+    }
+
+    /// Appends `tail + 1`; drops what it has; anything further ahead is only heard of.
+    pub(crate) fn offer(
+        &mut self,
+        event: &Arc<Event>,
+        slot: impl FnOnce(&Arc<Event>) -> Arc<Slot>,
+        stamp: u64,
+        gone: &mut Vec<Arc<Slot>>,
+    ) {
+        match &mut self.phase {
+            Phase::Opening { early, bytes } => {
+                self.heard = self.heard.max(event.seq);
+                *bytes += Slot::cost(event);
+                if *bytes > self.early_bytes_max || early.len() >= self.early_events_max {
+                    early.clear();
+                    *bytes = 0;
+                } else {
+                    early.push_back(event.clone());
+                }
+            }
+            Phase::Open if event.seq == self.ring.tail().next() => self.ring.push(slot(event), stamp, gone),
+            Phase::Open if event.seq > self.ring.tail() => self.heard = self.heard.max(event.seq),
+            Phase::Open => {
+                let known = self.ring.get(event.seq).is_some_and(|s| s.event().fact.id == event.fact.id);
+                self.doubts += u64::from(!known);
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    pub(crate) fn heard(&mut self, head: Seq) {
+        self.heard = self.heard.max(head);
+    }
+
+    pub(crate) fn needs_repair(&self) -> bool {
+        matches!(self.phase, Phase::Open) && (self.doubts > 0 || self.heard > self.ring.tail())
+    }
+
+    /// Whether the caller is to start a repair: one is needed and none is under way.
+    pub(crate) fn start_repair(&mut self) -> bool {
+        let start = self.needs_repair() && !self.repairing;
+        self.repairing |= start;
+        start
+    }
+
+    /// What a repair has to read now; `None` ends it.
+    pub(crate) fn repair_from(&mut self) -> Option<Asked> {
+        self.repairing = self.needs_repair();
+        self.repairing.then(|| Asked { after: self.ring.tail(), heard: self.heard, doubts: self.doubts })
+    }
+
+    /// The store's answer to a repair, read from this very history: consecutive events, the head, and
+    /// the seq before the oldest that is kept. Where retention has passed the tail, the feed goes on there.
+    pub(crate) fn repaired(
+        &mut self,
+        asked: &Asked,
+        answer: Answer,
+        slot: impl Fn(&Arc<Event>) -> Arc<Slot>,
+        stamp: u64,
+        gone: &mut Vec<Arc<Slot>>,
+    ) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        if answer.floor > self.ring.tail() {
+            gone.append(&mut self.ring.restart(answer.floor));
+        }
+        let more = !answer.events.is_empty();
+        for event in answer.events.into_iter().map(Arc::new) {
+            if event.seq == self.ring.tail().next() {
+                self.ring.push(slot(&event), stamp, gone);
+            }
+        }
+        // What was heard or doubted since the store was asked needs another look.
+        if self.heard == asked.heard && (self.ring.tail() >= answer.head || !more) {
+            self.heard = self.ring.tail();
+        }
+        if self.doubts == asked.doubts {
+            self.doubts = 0;
+        }
+    }
+}
+
+/// What was known when a repair asked the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) after: Seq,
+    heard: Seq,
+    doubts: u64,
+}
+
+/// What the store answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) events: Vec<Event>,
+    pub(crate) head: Seq,
+    pub(crate) floor: Seq,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{event, slot};
+
+    fn offer(order: &mut Order, seq: u64) {
+        let event = Arc::new(event(seq));
+        order.offer(&event, |e| slot(Event::clone(e)), 0, &mut Vec::new());
+    }
+
+    fn repaired(order: &mut Order, asked: Asked, head: u64, events: &[u64]) {
+        let events = events.iter().map(|n| event(*n)).collect();
+        let answer = Answer { events, head: Seq::new(head), floor: Seq::ZERO };
+        order.repaired(&asked, answer, |e| slot(Event::clone(e)), 0, &mut Vec::new());
+    }
+
+    fn open(head: u64) -> Order {
+        let mut order = Order::new(&LiveConfig::default());
+        order.open(Seq::new(head));
+        order
+    }
+
+    #[test]
+    fn only_the_next_is_appended() {
+        let mut order = open(5);
+        offer(&mut order, 7);
+        assert_eq!(order.tail().get(), 5);
+        assert!(order.start_repair());
+        assert!(!order.start_repair(), "one at a time");
+        offer(&mut order, 6);
+        offer(&mut order, 6);
+        assert_eq!(order.tail().get(), 6);
+        assert_eq!(order.repair_from().map(|asked| asked.after), Some(Seq::new(6)), "7 was only heard of");
+        offer(&mut order, 7);
+        assert_eq!(order.repair_from(), None);
+    }
+
+    #[test]
+    fn a_duplicate_is_dropped_and_a_stranger_is_doubted() {
+        let mut order = open(0);
+        offer(&mut order, 1);
+        offer(&mut order, 1);
+        assert!(!order.needs_repair());
+        let mut stranger = event(1);
+        stranger.fact.id = tidings_core::EventId::from_bytes([9; 16]);
+        order.offer(&Arc::new(stranger), |e| slot(Event::clone(e)), 0, &mut Vec::new());
+        assert!(order.needs_repair());
+        let asked = order.repair_from().expect("doubted");
+        repaired(&mut order, asked, 1, &[]);
+        assert!(!order.needs_repair());
+    }
+
+    #[test]
+    fn a_head_that_the_store_does_not_confirm_is_forgotten() {
+        let mut order = open(3);
+        order.heard(Seq::new(9));
+        assert!(order.needs_repair());
+        let asked = order.repair_from().expect("needed");
+        repaired(&mut order, asked, 3, &[]);
+        assert!(!order.needs_repair());
+    }
+
+    #[test]
+    fn what_is_heard_while_the_store_is_read_is_not_forgotten() {
+        let mut order = open(3);
+        order.heard(Seq::new(5));
+        let asked = order.repair_from().expect("needed");
+        offer(&mut order, 7);
+        repaired(&mut order, asked, 5, &[4, 5]);
+        assert_eq!(order.tail().get(), 5);
+        assert_eq!(order.repair_from().map(|asked| asked.after), Some(Seq::new(5)));
+    }
+
+    #[test]
+    fn where_retention_has_passed_the_tail_it_goes_on_at_the_floor() {
+        let mut order = open(3);
+        order.heard(Seq::new(9));
+        let asked = order.repair_from().expect("needed");
+        let answer = Answer { events: vec![event(8), event(9)], head: Seq::new(9), floor: Seq::new(7) };
+        order.repaired(&asked, answer, |e| slot(Event::clone(e)), 0, &mut Vec::new());
+        assert_eq!((order.ring().first().get(), order.tail().get()), (8, 9));
+        assert!(!order.needs_repair());
+    }
+
+    #[test]
+    fn what_comes_before_the_head_is_read_is_kept_within_bounds() {
+        let mut order = Order::new(&LiveConfig { ring_events: 2, ..LiveConfig::default() });
+        offer(&mut order, 6);
+        offer(&mut order, 7);
+        assert_eq!(order.open(Seq::new(6)).len(), 1, "6 is in the head");
+        let mut order = Order::new(&LiveConfig { ring_events: 2, ..LiveConfig::default() });
+        (6..=8).for_each(|n| offer(&mut order, n));
+        assert_eq!(order.open(Seq::new(6)).len(), 0);
+        assert!(order.needs_repair(), "too many to keep: now they are a hint");
+    }
+}

@@ -1,0 +1,143 @@
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use smallvec::SmallVec;
+use tidings_core::{Event, Seq, TenantId};
+use tidings_store::{CommitSink, ReadError, Store};
+use tokio::runtime::Handle;
+
+use crate::{FeedHandle, LiveConfig, Pager, feed::Feed, node::Node};
+
+/// The feeds of this process. Cheap to clone; when the last clone goes, every feed is closed.
+#[derive(Clone)]
+pub struct Hub(Arc<Owner>);
+
+struct Owner {
+    node: Arc<Node>,
+    janitor: tokio::task::AbortHandle,
+}
+
+/// How the feeds stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveStats {
+    pub feeds: usize,
+    /// Bytes of all rings, frames counted.
+    pub ring_bytes: usize,
+    /// Bytes of catch-up pages, frames counted.
+    pub page_bytes: usize,
+    /// Pages read from the store, and page requests that the cache answered, since the start.
+    pub pages_read: u64,
+    pub pages_shared: u64,
+    /// The furthest that a live subscription was behind since this was last asked.
+    pub largest_lag: u64,
+}
+
+/// How often an opened feed may turn out to have ended before it could be handed out.
+const OPEN_TRIES: usize = 8;
+
+impl Hub {
+    /// Runs on the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(store: Arc<dyn Store>, config: LiveConfig) -> Self {
+        let runtime = Handle::current();
+        let linger = config.linger;
+        let node = Node::new(store, config, runtime.clone());
+        let janitor = runtime.spawn(sweep(Arc::downgrade(&node), linger)).abort_handle();
+        Self(Arc::new(Owner { node, janitor }))
+    }
+
+    /// The tenant's feed, opened where it is not: registered first, and only then is the head read.
+    /// `None`: there is no such tenant.
+    pub async fn open(&self, tenant: &TenantId) -> Result<Option<FeedHandle>, ReadError> {
+        for _ in 0..OPEN_TRIES {
+            let handle = self.0.node.register(tenant);
+            if !handle.feed().open().await? {
+                self.0.node.unregister(handle.feed());
+                return Ok(None);
+            }
+            if handle.ended().is_none() {
+                return Ok(Some(handle));
+            }
+        }
+        Err(ReadError::Unavailable("the tenant's feed is being closed again and again".into()))
+    }
+
+    /// Ends the tenant's feed and every subscription of it. To be called after the tenant was
+    /// suspended or deleted or its epoch renewed.
+    pub fn close_feed(&self, tenant: &TenantId) {
+        self.0.node.close(tenant);
+    }
+
+    /// Tells that the tenant's log now begins at `oldest`.
+    pub fn retained(&self, tenant: &TenantId, oldest: Seq) {
+        if let Some(feed) = self.0.node.feed(tenant) {
+            feed.raise_oldest(oldest);
+        }
+    }
+
+    pub fn pager(&self) -> &Pager {
+        &self.0.node.pager
+    }
+
+    /// Asking starts [`LiveStats::largest_lag`] anew.
+    pub fn stats(&self) -> LiveStats {
+        let node = &self.0.node;
+        let pages = node.pager.stats();
+        LiveStats {
+            feeds: node.feeds().len(),
+            ring_bytes: node.ring_gauge.get(),
+            page_bytes: pages.bytes,
+            pages_read: pages.read,
+            pages_shared: pages.shared,
+            largest_lag: node.largest_lag.swap(0, Ordering::Relaxed),
+        }
+    }
+}
+
+/// On one node the journal is the bus.
+impl CommitSink for Hub {
+    fn committed(&self, events: &[Arc<Event>]) {
+        let node = &self.0.node;
+        let mut moved: SmallVec<[Arc<Feed>; 4]> = SmallVec::new();
+        for run in events.chunk_by(|a, b| a.tenant == b.tenant) {
+            let Some(feed) = node.feed(&run[0].tenant) else { continue };
+            if feed.accept(run) && !moved.last().is_some_and(|last| Arc::ptr_eq(last, &feed)) {
+                moved.push(feed);
+            }
+        }
+        for feed in &moved {
+            feed.watchers.notify(feed.id);
+        }
+        node.keep_budget();
+    }
+}
+
+/// Closes feeds that nobody holds, four rounds after the last handle went.
+async fn sweep(node: std::sync::Weak<Node>, linger: Duration) {
+    const ROUNDS: u32 = 4;
+    let mut rounds = tokio::time::interval((linger / ROUNDS).max(Duration::from_millis(1)));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        node.sweep(ROUNDS);
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.janitor.abort();
+        self.node.close_all();
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("node", &self.0.node).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! A log in memory that can be slow, stale, broken or gone.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidings_core::{Epoch, Event, Job, JobId, KeyId, Seq, TenantId};
+use tidings_store::{
+    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
+    ReadError, Revocation, Store, TenantRecord,
+};
+use tokio::sync::Semaphore;
+
+use crate::Slot;
+
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    logs: Mutex<HashMap<TenantId, Log>>,
+    /// Reads of events that have begun.
+    pub(crate) reads: AtomicUsize,
+    /// So many reads fail from now on.
+    pub(crate) failures: AtomicUsize,
+    /// Each read of events waits for one of these before it looks, and for another one afterwards.
+    gates: Option<(Semaphore, Semaphore)>,
+}
+
+#[derive(Debug, Clone)]
+struct Log {
+    epoch: Epoch,
+    events: Vec<Arc<Event>>,
+    oldest: u64,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self {
+            logs: Mutex::default(),
+            reads: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
+            gates: None,
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Whose reads wait to be let in and let out.
+    pub(crate) fn gated() -> Self {
+        Self { gates: Some((Semaphore::new(0), Semaphore::new(0))), ..Self::default() }
+    }
+
+    pub(crate) fn create(&self, tenant: &TenantId, epoch: &str) {
+        let log = Log { epoch: Epoch::parse(epoch).expect("valid"), events: Vec::new(), oldest: 1 };
+        self.logs.lock().insert(tenant.clone(), log);
+    }
+
+    pub(crate) fn delete(&self, tenant: &TenantId) {
+        self.logs.lock().remove(tenant);
+    }
+
+    /// Appends what `make` makes of the next seq.
+    pub(crate) fn append(&self, tenant: &TenantId, make: impl FnOnce(u64) -> Event) -> Arc<Event> {
+        let mut logs = self.logs.lock();
+        let log = logs.get_mut(tenant).expect("the tenant was created");
+        let mut event = make(log.events.len() as u64 + 1);
+        event.tenant = tenant.clone();
+        let event = Arc::new(event);
+        log.events.push(event.clone());
+        event
+    }
+
+    pub(crate) fn retain(&self, tenant: &TenantId, oldest: u64) {
+        let mut logs = self.logs.lock();
+        let log = logs.get_mut(tenant).expect("the tenant was created");
+        log.oldest = log.oldest.max(oldest.min(log.events.len() as u64 + 1));
+    }
+
+    pub(crate) fn let_in(&self, reads: usize) {
+        self.gates.as_ref().expect("gated").0.add_permits(reads);
+    }
+
+    pub(crate) fn let_out(&self, reads: usize) {
+        self.gates.as_ref().expect("gated").1.add_permits(reads);
+    }
+
+    async fn pass(gate: &Semaphore) {
+        gate.acquire().await.expect("never closed").forget();
+    }
+
+    fn state(log: &Log) -> LogState {
+        LogState {
+            epoch: log.epoch.clone(),
+            head: Seq::new(log.events.len() as u64),
+            oldest: Seq::new(log.oldest),
+        }
+    }
+
+    fn page(log: &Log, after: Seq, limit: PageLimit) -> EventPage {
+        let from = after.get().max(log.oldest - 1);
+        let mut bytes = 0;
+        let mut events = Vec::new();
+        for event in log.events.iter().skip(from as usize).take(limit.events) {
+            bytes += Slot::cost(event);
+            if bytes > limit.bytes && !events.is_empty() {
+                break;
+            }
+            events.push(Event::clone(event));
+        }
+        let scanned_to = events.last().map_or(after, |e| e.seq);
+        EventPage { events, scanned_to, log: Self::state(log) }
+    }
+}
+
+fn refused<T>() -> Result<T, ReadError> {
+    Err(ReadError::Unavailable("not in this store".into()))
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, _: Batch) -> Result<Committed, CommitError> {
+        Err(CommitError::Unavailable("not in this store".into()))
+    }
+
+    async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
+        let state = self.logs.lock().get(tenant).map(Self::state);
+        tokio::task::yield_now().await;
+        Ok(state)
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError> {
+        self.reads.fetch_add(1, Relaxed);
+        if self.failures.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok() {
+            return Err(ReadError::Unavailable("as scripted".into()));
+        }
+        if let Some((gate, _)) = &self.gates {
+            Self::pass(gate).await;
+        }
+        let page = self.logs.lock().get(tenant).map(|log| Self::page(log, after, limit));
+        match &self.gates {
+            Some((_, gate)) => Self::pass(gate).await,
+            None => tokio::task::yield_now().await,
+        }
+        Ok(page)
+    }
+
+    async fn job_events(
+        &self,
+        _: &TenantId,
+        _: JobId,
+        _: Seq,
+        _: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError> {
+        refused()
+    }
+
+    async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError> {
+        let logs = self.logs.lock();
+        Ok(logs
+            .get(tenant)
+            .and_then(|log| log.events.get(seq.prev().get() as usize))
+            .map(|e| Event::clone(e)))
+    }
+
+    async fn job(&self, _: &TenantId, _: JobId) -> Result<Option<Job>, ReadError> {
+        refused()
+    }
+
+    async fn jobs(&self, _: &TenantId, _: &JobQuery) -> Result<JobPage, ReadError> {
+        refused()
+    }
+
+    async fn queues(&self, _: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
+        refused()
+    }
+
+    async fn tenant(&self, _: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
+        refused()
+    }
+
+    async fn tenants(&self, _: Option<&TenantId>, _: usize) -> Result<Vec<TenantRecord>, ReadError> {
+        refused()
+    }
+
+    async fn key(&self, _: KeyId) -> Result<Option<KeyRecord>, ReadError> {
+        refused()
+    }
+
+    async fn keys(
+        &self,
+        _: Option<&TenantId>,
+        _: Option<KeyId>,
+        _: usize,
+    ) -> Result<Vec<KeyRecord>, ReadError> {
+        refused()
+    }
+
+    async fn revocations(&self, _: u64) -> Result<Vec<Revocation>, ReadError> {
+        refused()
+    }
+}
