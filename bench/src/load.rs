@@ -1,0 +1,35 @@
+//! Load generators: one thread of epoll each, cheap enough to share two cores with what they load.
+//!
+//! - [`fanout`] publishes, saturating or paced, to subscribers over WebSocket or SSE and checks that
+//!   each of them gets every event once and in order.
+//! - [`idle`] holds connections open and reads the server's memory.
+//! - [`jobs`] enqueues, leases and completes.
+//!
+//! Each takes a [`Target`] and returns a serialisable report; a report's `objection` says why it proves
+//! nothing or which promise it saw broken. They block the calling thread.
+
+mod clock;
+mod crowd;
+mod fanout;
+mod http;
+mod idle;
+mod jobs;
+mod latency;
+pub(crate) mod message;
+mod process;
+mod publisher;
+mod sse;
+mod subscriber;
+mod tally;
+mod target;
+pub(crate) mod websocket;
+
+pub use clock::Ticker;
+pub use fanout::{FanoutLoad, FanoutReport, OFFERED_MIN, fanout};
+pub use idle::{IdleLoad, IdleReport, idle};
+pub use jobs::{JobLoad, JobReport, jobs};
+pub use latency::{Latencies, LatencySummary};
+pub use process::Processes;
+pub use publisher::Pace;
+pub use tally::Faults;
+pub use target::{Dialect, Target, Transport};

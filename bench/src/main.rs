@@ -1,0 +1,84 @@
+//! `tidings-bench`: the benchmarks behind every published figure.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tidings_bench::{Benchmark, Options, Outcome, Writes, bare, check_server};
+
+/// Measures Tidings against references in the same run.
+///
+/// Exits with 1 where a target was missed or a run proved nothing.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Hidden>,
+
+    /// What to measure.
+    #[arg(value_enum, default_value = "all")]
+    benchmark: Benchmark,
+
+    /// The `tidings` program to measure.
+    #[arg(long, default_value = "target/release/tidings")]
+    server: PathBuf,
+
+    /// Writes every run's report and the tables' figures to a file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// How often each contender runs; figures are medians.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
+    /// Where data folders are made; it decides the disk. Default: the system's temporary folder.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+
+    /// One short round, to see that everything works; targets are shown and not enforced.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Hidden {
+    /// Serves as the bare reference (the benchmarks start this themselves).
+    #[command(hide = true)]
+    Bare {
+        #[arg(value_enum)]
+        writes: Writes,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(Hidden::Bare { writes }) = arguments.command {
+        bare::serve(writes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = Options {
+        server: arguments.server,
+        folder: arguments.data.unwrap_or_else(std::env::temp_dir),
+        rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
+        quick: arguments.quick,
+    };
+    let benchmarks = arguments.benchmark.each();
+    if benchmarks != [Benchmark::Commit] {
+        check_server(&options.server)?;
+    }
+    let mut outcomes = Vec::new();
+    for benchmark in benchmarks {
+        for outcome in benchmark.run(&options)? {
+            println!("{}", outcome.render());
+            outcomes.push(outcome);
+        }
+    }
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_vec_pretty(&outcomes)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let passed = outcomes.iter().all(|outcome| {
+        if arguments.quick { outcome.objections.is_empty() } else { Outcome::passed(outcome) }
+    });
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

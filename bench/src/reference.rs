@@ -1,0 +1,10 @@
+//! What Tidings is measured against, in the same run on the same machine.
+//!
+//! - [`bare`] is the least server that can do the delivery.
+//! - [`sqlite`] runs the store's own statements without the store; [`append`] only writes and syncs.
+//! - [`nchan`] is the fastest of the peers: nginx with Debian's `libnginx-mod-nchan`.
+
+pub(crate) mod append;
+pub mod bare;
+pub(crate) mod nchan;
+pub(crate) mod sqlite;

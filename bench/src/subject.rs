@@ -1,0 +1,91 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use crate::{
+    child::Child,
+    load::{Processes, Target},
+};
+
+/// A Tidings server of its own, in a folder of its own, on ports of its own.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    child: Child,
+    pub(crate) target: Target,
+}
+
+/// What `tidings serve` writes into its data folder.
+#[derive(Deserialize)]
+struct Bound {
+    url: String,
+    pid: u32,
+}
+
+const TENANT: &str = "bench";
+const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work";
+
+impl Subject {
+    /// Starts `program` and waits until it answers; `settings` are further `key=value`.
+    pub(crate) fn start(program: &Path, folder: &Path, settings: &[&str]) -> anyhow::Result<Self> {
+        let data = folder.join("data");
+        std::fs::create_dir_all(&data)?;
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data"])
+            .arg(&data);
+        for setting in ["limits.connections=20000"].iter().chain(settings) {
+            command.args(["--set", setting]);
+        }
+        let log = folder.join("tidings.log");
+        let mut child = Child::spawn(&mut command, &log)?;
+        let bound = wait_until_bound(&mut child, &data.join("server.json"))
+            .with_context(|| format!("{} did not start:\n{}", program.display(), tail(&log)))?;
+        let token = token(program, &data)?;
+        Ok(Self { child, target: Target::tidings(&bound.url, &token, None)? })
+    }
+
+    pub(crate) fn processes(&self) -> Processes {
+        Processes(vec![self.child.pid()])
+    }
+}
+
+fn wait_until_bound(child: &mut Child, file: &PathBuf) -> anyhow::Result<Bound> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        // Half a file does not parse: then it is read again.
+        let bound = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Bound>(&text).ok());
+        if let Some(bound) = bound.filter(|bound| bound.pid == child.pid()) {
+            return Ok(bound);
+        }
+        if let Some(status) = child.status()? {
+            bail!("it ended with {status}");
+        }
+        if Instant::now() > deadline {
+            bail!("it has not said within 20 s where it listens");
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn token(program: &Path, data: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(program);
+    command
+        .args(["token", "--tenant", TENANT, "--user", "bench", "--scope", SCOPES, "--ttl", "12h", "--data"])
+        .arg(data);
+    let output = command.output().context("running `tidings token`")?;
+    if !output.status.success() {
+        bail!("`tidings token` failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}

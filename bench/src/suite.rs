@@ -1,0 +1,170 @@
+//! The benchmarks themselves: each runs Tidings and its references in turn within every round, so that
+//! a drift of the machine meets all of them, and compares medians.
+
+mod commit;
+mod fanout;
+mod idle;
+mod jobs;
+mod paced;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::{
+    child::Child,
+    load::{Processes, Target},
+    reference::{bare::Writes, nchan::Nchan},
+    report::Outcome,
+    scratch::Scratch,
+    subject::Subject,
+};
+
+/// What all benchmarks need to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The `tidings` program.
+    pub server: PathBuf,
+    /// Where data folders are made: it decides the disk.
+    pub folder: PathBuf,
+    pub rounds: usize,
+    /// Shorter and smaller, to see that everything works; the targets are not judged by it.
+    pub quick: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Benchmark {
+    /// Durable commits by batch size, against bare SQLite and bare fsync.
+    Commit,
+    /// 1,000 subscribers saturated by 16 publishes in flight, against nchan and bare servers.
+    Fanout,
+    /// 1,000 subscribers at 100 events a second, against bare servers.
+    Paced,
+    /// Memory of 10,000 idle WebSocket connections.
+    Idle,
+    /// Whole job cycles: enqueue, lease, complete.
+    Jobs,
+    All,
+}
+
+impl Benchmark {
+    /// The single benchmarks that it stands for.
+    pub fn each(self) -> Vec<Self> {
+        match self {
+            Self::All => vec![Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs],
+            one => vec![one],
+        }
+    }
+
+    pub fn run(self, options: &Options) -> anyhow::Result<Vec<Outcome>> {
+        match self {
+            Self::Commit => commit::run(options).map(|o| vec![o]),
+            Self::Fanout => fanout::run(options),
+            Self::Paced => paced::run(options),
+            Self::Idle => idle::run(options).map(|o| vec![o]),
+            Self::Jobs => jobs::run(options).map(|o| vec![o]),
+            Self::All => {
+                let mut outcomes = Vec::new();
+                for one in self.each() {
+                    outcomes.extend(one.run(options)?);
+                }
+                Ok(outcomes)
+            }
+        }
+    }
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contender {
+    Tidings,
+    Bare(Writes),
+    Nchan { workers: usize },
+}
+
+impl Contender {
+    fn name(self) -> String {
+        match self {
+            Self::Tidings => "tidings".to_owned(),
+            Self::Bare(Writes::PerMessage) => "bare, a write per message".to_owned(),
+            Self::Bare(Writes::Coalesced) => "bare, coalescing".to_owned(),
+            Self::Nchan { workers: 1 } => "nchan, one worker".to_owned(),
+            Self::Nchan { workers } => format!("nchan, {workers} workers"),
+        }
+    }
+
+    fn start(self, options: &Options) -> anyhow::Result<Running> {
+        let scratch = Scratch::create(&options.folder)?;
+        let folder = scratch.path();
+        let (server, target, processes) = match self {
+            Self::Tidings => {
+                let subject = Subject::start(&options.server, folder, &[])?;
+                let (target, processes) = (subject.target.clone(), subject.processes());
+                (Server::Tidings(subject), target, processes)
+            }
+            Self::Bare(writes) => {
+                let (child, target) = start_bare(writes)?;
+                let processes = Processes(vec![child.pid()]);
+                (Server::Bare(child), target, processes)
+            }
+            Self::Nchan { workers } => {
+                let nchan = Nchan::start(folder, workers)?;
+                let (target, processes) = (Target::plain(nchan.addr), nchan.processes()?);
+                (Server::Nchan(nchan), target, processes)
+            }
+        };
+        Ok(Running { _server: server, target, processes, _scratch: scratch })
+    }
+}
+
+/// A server under load; it ends when this is dropped, and then its folder goes.
+struct Running {
+    _server: Server,
+    target: Target,
+    processes: Processes,
+    _scratch: Scratch,
+}
+
+#[allow(dead_code, reason = "kept for their drop")]
+enum Server {
+    Tidings(Subject),
+    Bare(Child),
+    Nchan(Nchan),
+}
+
+/// Starts this very program as a bare server.
+fn start_bare(writes: Writes) -> anyhow::Result<(Child, Target)> {
+    use std::io::BufRead as _;
+    let program = std::env::current_exe().context("finding this program")?;
+    let mode = if writes == Writes::Coalesced { "coalesced" } else { "per-message" };
+    let (child, out) = Child::piped(std::process::Command::new(program).args(["bare", mode]))?;
+    let mut line = String::new();
+    std::io::BufReader::new(out).read_line(&mut line)?;
+    let addr = line.trim().parse().with_context(|| format!("the bare server said {line:?}"))?;
+    Ok((child, Target::plain(addr)))
+}
+
+/// Runs every contender once in each round; returns each one's reports in the order of `contenders`.
+fn in_turn<C: Copy, R>(
+    options: &Options,
+    contenders: &[C],
+    name: impl Fn(C) -> String,
+    run: impl Fn(C) -> anyhow::Result<R>,
+) -> anyhow::Result<Vec<Vec<R>>> {
+    let mut reports: Vec<Vec<R>> = contenders.iter().map(|_| Vec::new()).collect();
+    for round in 1..=options.rounds {
+        for (contender, reports) in contenders.iter().zip(&mut reports) {
+            eprintln!("round {round} of {}: {}", options.rounds, name(*contender));
+            reports.push(run(*contender).with_context(|| name(*contender))?);
+        }
+    }
+    Ok(reports)
+}
+
+/// Whether `path` is a program that can be started.
+pub fn check_server(path: &Path) -> anyhow::Result<()> {
+    if path.is_file() {
+        return Ok(());
+    }
+    anyhow::bail!("{} is missing: cargo build --release -p tidings-cli", path.display())
+}

@@ -1,0 +1,282 @@
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tidings_core::{
+    Clock as _, Event, EventBody, EventId, EventType, NewEvent, RawJson, SystemClock, SystemEntropy, TenantId,
+};
+use tidings_store::{
+    BatchObserved, Command, CommitSink, Journal, JournalConfig, Operation, SqliteConfig, SqliteStore,
+};
+use tokio::task::JoinSet;
+
+use super::{Options, in_turn};
+use crate::{
+    load::{Latencies, LatencySummary, message},
+    reference::{
+        append::Append,
+        sqlite::{BareSqlite, Ids},
+    },
+    report::{Bound, Check, Figure, Outcome, Row, median},
+    scratch::Scratch,
+};
+
+const BATCHES: [usize; 4] = [1, 8, 64, 512];
+const DATA_BYTES: usize = 300;
+const OF_BARE: f64 = 0.8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Journal,
+    Bare,
+    Append,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Journal => "tidings (Journal, SqliteStore)",
+            Self::Bare => "bare SQLite",
+            Self::Append => "append + fdatasync",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct CommitReport {
+    batch: usize,
+    /// Events in an average transaction.
+    batch_measured: f64,
+    events_per_s: f64,
+    commits_per_s: f64,
+    /// From handing an event (in bare programs: a batch) over until it is durable.
+    latency: LatencySummary,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let contenders: Vec<_> = BATCHES
+        .into_iter()
+        .flat_map(|batch| [Who::Journal, Who::Bare, Who::Append].map(|who| (who, batch)))
+        .collect();
+    let length = Duration::from_millis(if options.quick { 300 } else { 2_000 });
+    let name = |(who, batch): (Who, usize)| format!("commit, batches of {batch}, {}", who.name());
+    let reports = in_turn(options, &contenders, name, |(who, batch)| {
+        let scratch = Scratch::create(&options.folder)?;
+        match who {
+            Who::Journal => journal(scratch.path(), batch, length),
+            Who::Bare => bare(scratch.path(), batch, length),
+            Who::Append => append(scratch.path(), batch, length),
+        }
+    })?;
+    let rate = |index: usize| median(reports[index].iter().map(|r| r.events_per_s));
+    let checks = BATCHES.iter().enumerate().map(|(i, batch)| {
+        let what = format!("events/s in batches of {batch} ÷ bare SQLite's");
+        Check::new(what, rate(3 * i) / rate(3 * i + 1), Bound::AtLeast(OF_BARE))
+    });
+    Ok(Outcome {
+        name: "commit: durable publishes of 300 bytes by batch size",
+        rows: contenders
+            .iter()
+            .zip(&reports)
+            .map(|((who, batch), reports)| row(*who, *batch, reports))
+            .collect(),
+        checks: checks.collect(),
+        objections: Vec::new(),
+        runs: contenders
+            .iter()
+            .zip(&reports)
+            .flat_map(|((who, _), reports)| {
+                reports.iter().map(|r| serde_json::json!({"who": who.name(), "report": r}))
+            })
+            .collect(),
+    })
+}
+
+fn row(who: Who, batch: usize, reports: &[CommitReport]) -> Row {
+    let of = |name: &'static str, value: &dyn Fn(&CommitReport) -> f64| Figure {
+        name,
+        value: Some(median(reports.iter().map(value))),
+    };
+    Row {
+        who: format!("{batch}: {}", who.name()),
+        figures: vec![
+            of("events/s", &|r| r.events_per_s),
+            of("commits/s", &|r| r.commits_per_s),
+            of("events/commit", &|r| r.batch_measured),
+            of("p50 ms", &|r| r.latency.p50_ms),
+            of("p99 ms", &|r| r.latency.p99_ms),
+        ],
+    }
+}
+
+/// Counts what is committed.
+#[derive(Debug, Default)]
+struct Counter {
+    commits: AtomicU64,
+    events: AtomicU64,
+}
+
+impl CommitSink for Counter {
+    fn committed(&self, _events: &[Arc<Event>]) {}
+
+    fn batch_observed(&self, batch: BatchObserved) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.events.fetch_add(batch.events as u64, Ordering::Relaxed);
+    }
+}
+
+fn open(folder: &Path) -> anyhow::Result<SqliteStore> {
+    let config = SqliteConfig::new(folder);
+    SqliteStore::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).context("opening the store")
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn data() -> RawJson {
+    RawJson::from_stored(message::template(DATA_BYTES))
+}
+
+/// A publish of one event.
+fn publish(tenant: &TenantId, event_type: &EventType, data: &RawJson, id: [u8; 16]) -> Command {
+    let event = NewEvent {
+        id: EventId::from_bytes(id),
+        event_type: event_type.clone(),
+        job: None,
+        owner: None,
+        subject: None,
+        body: EventBody::same_for_all(data.clone()),
+    };
+    let operation = Operation::Publish { events: vec![event], idempotency: None };
+    Command::Tenant { tenant: tenant.clone(), create: true, operation }
+}
+
+/// Twice `batch` callers, each with one publish at a time: while half of them wait for the disk, the
+/// other half gathers.
+fn journal(folder: &Path, batch: usize, length: Duration) -> anyhow::Result<CommitReport> {
+    runtime()?.block_on(async {
+        let store = Arc::new(open(folder)?);
+        let counter = Arc::new(Counter::default());
+        let config = JournalConfig { batch_max: batch, ..JournalConfig::default() };
+        let journal = Journal::start(Arc::clone(&store) as _, Arc::clone(&counter) as _, config);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut callers = JoinSet::new();
+        for caller in 0..2 * batch {
+            callers.spawn(call(journal.clone(), caller as u64, Arc::clone(&stop)));
+        }
+        // What the first moments cost once is not counted.
+        tokio::time::sleep(length / 5).await;
+        let mark = || {
+            (counter.commits.load(Ordering::Relaxed), counter.events.load(Ordering::Relaxed), Instant::now())
+        };
+        let start = mark();
+        tokio::time::sleep(length).await;
+        let end = mark();
+        stop.store(true, Ordering::Relaxed);
+        let mut all = Latencies::new();
+        while let Some(latencies) = callers.join_next().await {
+            all.add(&latencies??);
+        }
+        journal.close().await;
+        store.close().await;
+        Ok(report(batch, end.0 - start.0, end.1 - start.1, end.2 - start.2, &all))
+    })
+}
+
+async fn call(journal: Journal, caller: u64, stop: Arc<AtomicBool>) -> anyhow::Result<Latencies> {
+    let tenant = TenantId::new("bench").context("the name is valid")?;
+    let event_type = EventType::published("bench.message").context("the type is valid")?;
+    let data = data();
+    let mut latencies = Latencies::new();
+    let mut n = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        id[8..].copy_from_slice(&caller.to_be_bytes());
+        let sent = Instant::now();
+        journal.submit(publish(&tenant, &event_type, &data, id)).await.context("publishing")?;
+        latencies.record(sent.elapsed().as_micros() as u64, 1);
+        n += 1;
+    }
+    Ok(latencies)
+}
+
+/// Commits until `length` is over, a fifth of it before counting.
+fn repeat(
+    batch: usize,
+    length: Duration,
+    mut commit: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<CommitReport> {
+    let warm_up = Instant::now();
+    while warm_up.elapsed() < length / 5 {
+        commit()?;
+    }
+    let mut latencies = Latencies::new();
+    let (start, mut commits) = (Instant::now(), 0);
+    while start.elapsed() < length {
+        let sent = Instant::now();
+        commit()?;
+        latencies.record(sent.elapsed().as_micros() as u64, 1);
+        commits += 1;
+    }
+    Ok(report(batch, commits, commits * batch as u64, start.elapsed(), &latencies))
+}
+
+fn bare(folder: &Path, batch: usize, length: Duration) -> anyhow::Result<CommitReport> {
+    // The store makes its schema and a tenant, and leaves them to the bare program.
+    runtime()?.block_on(async {
+        let store = Arc::new(open(folder)?);
+        let journal =
+            Journal::start(Arc::clone(&store) as _, Arc::new(Counter::default()), JournalConfig::default());
+        let (tenant, event_type) = (TenantId::new("bench")?, EventType::published("bench.first")?);
+        journal.submit(publish(&tenant, &event_type, &data(), [0; 16])).await?;
+        journal.close().await;
+        store.close().await;
+        anyhow::Ok(())
+    })?;
+    let database = database(folder)?;
+    let mut sqlite = BareSqlite::open(&database)?;
+    let (mut ids, data) = (Ids::default(), data());
+    repeat(batch, length, || {
+        let now = SystemClock.now().as_micros();
+        sqlite.commit(&mut ids, now, data.as_str(), batch).context("committing to bare SQLite")
+    })
+}
+
+/// The database file in a data folder.
+fn database(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let mut head = [0; 16];
+        let read = std::fs::File::open(&path).and_then(|mut file| std::io::Read::read(&mut file, &mut head));
+        if read.is_ok() && &head == b"SQLite format 3\0" {
+            return Ok(path);
+        }
+    }
+    anyhow::bail!("the store left no database in {}", folder.display())
+}
+
+fn append(folder: &Path, batch: usize, length: Duration) -> anyhow::Result<CommitReport> {
+    let mut append = Append::create(folder)?;
+    let record = data();
+    repeat(batch, length, || append.commit(record.as_bytes(), batch))
+}
+
+fn report(batch: usize, commits: u64, events: u64, length: Duration, latencies: &Latencies) -> CommitReport {
+    let seconds = length.as_secs_f64();
+    CommitReport {
+        batch,
+        batch_measured: events as f64 / commits.max(1) as f64,
+        events_per_s: events as f64 / seconds,
+        commits_per_s: commits as f64 / seconds,
+        latency: latencies.summary(),
+    }
+}
