@@ -182,3 +182,102 @@ impl History {
         }
     }
 }
+
+/// The judge is judged: each kind of fault is found.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(events: &[&str]) -> Log {
+        let events = events.iter().enumerate().map(|(i, rest)| {
+            let seq = i as u64 + 1;
+            (seq, format!(r#"{{"seq":{seq},"id":"{seq}","time":"t{seq}",{rest}}}"#))
+        });
+        Log { tenant: "acme".into(), epoch: "e".into(), events: events.collect() }
+    }
+
+    fn job(kind: &str) -> String {
+        format!(r#""type":"job.{kind}","job_id":"j""#)
+    }
+
+    fn ended_once(kinds: &[&str]) {
+        let events: Vec<_> = kinds.iter().map(|k| job(k)).collect();
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        log(&events).assert_each_job_ended_once(&BTreeSet::from(["j".to_owned()]));
+    }
+
+    #[test]
+    fn a_good_history_passes() {
+        let log = log(&[r#""type":"a","data":{"mark":"x"}"#, r#""type":"b","data":{}"#]);
+        log.assert_orderly();
+        log.assert_delivered("all", &log.events, |_| true);
+        log.assert_delivered("one", &log.events[1..], |e| e["type"] == "b");
+        let mut history = History::default();
+        history.submit("x");
+        history.submit("never acknowledged");
+        history.acknowledge("x", 1);
+        history.assert_holds(&log, |e| e["data"]["mark"].as_str().map(str::to_owned));
+        ended_once(&["queued", "started", "retrying", "started", "progress", "completed"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "differs")]
+    fn a_missing_event_is_found() {
+        let log = log(&[r#""type":"a""#, r#""type":"a""#, r#""type":"a""#]);
+        log.assert_delivered("gap", &[log.events[0].clone(), log.events[2].clone()], |_| true);
+    }
+
+    #[test]
+    #[should_panic(expected = "events delivered")]
+    fn a_missing_last_event_is_found() {
+        let log = log(&[r#""type":"a""#, r#""type":"a""#]);
+        log.assert_delivered("short", &log.events[..1], |_| true);
+    }
+
+    #[test]
+    #[should_panic(expected = "came after")]
+    fn a_repeat_is_found() {
+        let log = log(&[r#""type":"a""#]);
+        log.assert_delivered("twice", &[log.events[0].clone(), log.events[0].clone()], |_| true);
+    }
+
+    #[test]
+    #[should_panic(expected = "differs")]
+    fn other_bytes_are_found() {
+        let log = log(&[r#""type":"a""#]);
+        log.assert_delivered("bytes", &[(1, log.events[0].1.replace("\"a\"", " \"a\""))], |_| true);
+    }
+
+    #[test]
+    #[should_panic(expected = "was acknowledged at")]
+    fn a_lost_acknowledgement_is_found() {
+        let mut history = History::default();
+        history.submit("x");
+        history.acknowledge("x", 1);
+        history.assert_holds(&log(&[]), |_| None);
+    }
+
+    #[test]
+    #[should_panic(expected = "never submitted")]
+    fn an_invented_event_is_found() {
+        History::default().assert_holds(&log(&[r#""type":"a""#]), |_| Some("x".into()));
+    }
+
+    #[test]
+    #[should_panic(expected = "after the end")]
+    fn two_ends_of_a_job_are_found() {
+        ended_once(&["queued", "started", "completed", "completed"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "never ended")]
+    fn a_job_without_an_end_is_found() {
+        ended_once(&["queued", "started"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "while it ran")]
+    fn two_runs_at_once_are_found() {
+        ended_once(&["queued", "started", "started", "completed"]);
+    }
+}

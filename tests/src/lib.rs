@@ -8,6 +8,8 @@
 //!
 //! Nothing here sleeps for a guessed time: [`wait`] polls until a deadline.
 
+#![allow(clippy::format_push_string, reason = "requests are put together from lines; nothing here is hot")]
+
 pub mod follower;
 pub mod history;
 pub mod http;

@@ -36,7 +36,7 @@ impl StreamRequest {
     }
 
     #[must_use]
-    pub fn since(mut self, cursor: impl ToString) -> Self {
+    pub fn since(mut self, cursor: impl std::fmt::Display) -> Self {
         self.since = Some(cursor.to_string());
         self
     }

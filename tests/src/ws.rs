@@ -198,8 +198,8 @@ pub fn header(first: u8, length: u64, mask: bool) -> Vec<u8> {
     let bit = if mask { 0x80 } else { 0 };
     match length {
         0..126 => vec![first, bit | length as u8],
-        126..0x1_0000 => [&[first, bit | 126][..], &(length as u16).to_be_bytes()].concat(),
-        _ => [&[first, bit | 127][..], &length.to_be_bytes()].concat(),
+        126..0x1_0000 => [&[first, bit | 0x7E][..], &(length as u16).to_be_bytes()].concat(),
+        _ => [&[first, bit | 0x7F][..], &length.to_be_bytes()].concat(),
     }
 }
 
