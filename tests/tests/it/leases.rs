@@ -197,3 +197,29 @@ fn exit_status_and_progress_of_a_script_become_the_jobs() {
     signal(work.id(), "TERM");
     wait::until("the worker to stop", LONG, || work.try_wait().expect("a child can be asked"));
 }
+
+#[test]
+fn a_worker_key_for_several_tenants_claims_from_each_and_reads_nothing() {
+    let server = Server::plain();
+    let tenants = ["one-co", "two-co", "three-co"];
+    let [one, two, three] = tenants.map(|t| server.tenant(t));
+    let key = json!({ "name": "fleet", "scopes": ["jobs:work"], "tenants": ["one-co", "two-co"] });
+    let key = server.admin().post("/api/v1/keys", &key).expect("answers").expect(201).json();
+    let fleet = server.anonymous().with_token(key["key"].as_str().expect("a key"));
+    // One tenant has a hundred times as much waiting: the other is served at once all the same.
+    let many: Vec<_> = (0..100).map(|_| quick("fleet")).collect();
+    let _ = one.post("/api/v1/jobs", &many).expect("answers").expect(201);
+    let _ = (enqueue(&two, &quick("fleet")), enqueue(&three, &quick("fleet")));
+    let body = json!({ "worker": "w", "types": ["fleet"], "max": 10, "wait_s": 0 });
+    let leases = fleet.post("/api/v1/leases", &body).expect("answers").expect(200).json();
+    let leases = leases["leases"].as_array().expect("leases");
+    let of = |tenant: &str| leases.iter().filter(|l| l["job"]["tenant_id"] == tenant).count();
+    assert_eq!((of("one-co"), of("two-co"), of("three-co")), (9, 1, 0));
+    for lease in leases {
+        let _ = report(&fleet, lease, "complete", &json!({})).expect(200);
+    }
+    for path in ["/api/v1/events", "/api/v1/jobs", "/api/v1/queues"] {
+        let reply = fleet.get(path).expect("answers");
+        assert!(matches!(reply.status, 400 | 403), "{path}: {}", reply.status);
+    }
+}

@@ -88,3 +88,35 @@ fn a_client_that_sends_nothing_at_all_is_closed_in_the_end() {
     let mut idle = StreamRequest::new(Live::Ws).open(&api);
     let _ = idle.end(LONG);
 }
+
+#[test]
+fn a_hundred_mixed_clients_are_served_together() {
+    let server = ServerOptions::new().start();
+    let api = server.tenant("acme");
+    std::thread::scope(|scope| {
+        let listeners: Vec<_> = (0..60)
+            .map(|n| {
+                let live = if n % 2 == 0 { Live::Ws } else { Live::Sse };
+                let mut stream = StreamRequest::new(live).since(0).open(&api);
+                scope.spawn(move || (0..400).map(|_| stream.event()).collect::<Vec<_>>())
+            })
+            .collect();
+        for n in 0..40 {
+            let api = &api;
+            scope.spawn(move || {
+                let mut session = api.session().expect("connects");
+                for i in 0..10 {
+                    let event = json!({ "type": "a.b", "data": { "client": n, "i": i } });
+                    let _ = session.post("/api/v1/events", &event).expect("answers").expect(201);
+                    let _ = session.get("/api/v1/events?since=0&limit=5").expect("answers").expect(200);
+                }
+            });
+        }
+        let got: Vec<_> = listeners.into_iter().map(|l| l.join().expect("a listener ends well")).collect();
+        let log = tidings_tests::history::Log::read(&api, "acme", "");
+        assert_eq!(log.events.len(), 400);
+        for (n, events) in got.iter().enumerate() {
+            log.assert_delivered(&format!("listener {n}"), events, |_| true);
+        }
+    });
+}
