@@ -9,6 +9,8 @@
 //! SQL is nowhere else.
 
 mod command;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod journal;
 mod read;

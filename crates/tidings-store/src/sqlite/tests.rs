@@ -1,1 +1,61 @@
 //! What is this store's own; what every store does is in the conformance suite.
+
+mod folder;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use tidings_core::{Clock, Entropy as _, JobType, SystemEntropy};
+
+use super::{SqliteConfig, SqliteStore};
+use crate::{
+    OpenError, Store,
+    conformance::{self, Fixture},
+};
+
+/// A folder of its own for a test, removed at its end.
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        let mut bytes = [0; 8];
+        SystemEntropy.fill(&mut bytes);
+        let path = std::env::temp_dir().join(format!("tidings-store-{:016x}", u64::from_le_bytes(bytes)));
+        std::fs::create_dir_all(&path).expect("the temporary folder takes folders");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(SqliteConfig::new(path), clock, Arc::new(SystemEntropy))
+}
+
+struct Folders(TempDir, std::sync::atomic::AtomicU32);
+
+#[async_trait]
+impl Fixture for Folders {
+    async fn open(&self, clock: Arc<dyn Clock>, concurrency: HashMap<JobType, u32>) -> Arc<dyn Store> {
+        let n = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let config = SqliteConfig { concurrency, ..SqliteConfig::new(self.0.path().join(n.to_string())) };
+        Arc::new(SqliteStore::open(config, clock, Arc::new(SystemEntropy)).expect("opens"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_store_conforms() {
+    conformance::run(&Folders(TempDir::new(), 0.into())).await;
+}

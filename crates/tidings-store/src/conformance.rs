@@ -1,0 +1,132 @@
+//! What every store must do, as one suite: give it a [`Fixture`] and call [`run`].
+//!
+//! Each case gets an empty store and a clock that stands still until the case moves it.
+
+mod claims;
+mod jobs;
+mod keys;
+mod log;
+mod retention;
+mod tenants;
+mod world;
+
+use std::{collections::HashMap, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use tidings_core::{Clock, JobType};
+
+use crate::Store;
+#[cfg(test)]
+pub(crate) use world::{LEASE, event, in_tenant, job_id, one, tenant_id, work};
+pub use world::{ManualClock, World};
+
+/// Makes stores to be tried.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// An empty store that reads `clock` and lets at most so many jobs of a type run in a tenant.
+    async fn open(&self, clock: Arc<dyn Clock>, concurrency: HashMap<JobType, u32>) -> Arc<dyn Store>;
+}
+
+/// One thing that a store must do.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    run: fn(World) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident :: { $($case:ident),+ $(,)? })+) => {
+        &[$($(Case {
+            name: concat!(stringify!($module), "::", stringify!($case)),
+            run: |world| Box::pin($module::$case(world)),
+        }),+),+]
+    };
+}
+
+pub const CASES: &[Case] = cases! {
+    log::{
+        a_new_log_is_empty,
+        seqs_have_no_gaps_and_follow_commit_order,
+        concurrent_submitters_leave_no_gap,
+        time_never_falls_within_a_tenant,
+        an_event_reads_back_as_it_was_committed,
+        pages_end_at_events_or_bytes_and_say_how_far_they_looked,
+        a_jobs_events_are_read_apart,
+        a_repeat_under_an_idempotency_key_changes_nothing,
+        an_idempotency_key_belongs_to_tenant_route_and_body,
+        an_idempotency_key_is_forgotten_after_a_day,
+        a_command_that_fails_leaves_the_rest_of_its_batch,
+    }
+    jobs::{
+        a_job_reads_back_in_every_state,
+        a_late_report_changes_nothing,
+        repeating_a_report_returns_the_first_outcome,
+        pending_progress_goes_before_the_terminal_event,
+        a_failure_is_retried_after_its_delay_until_attempts_end,
+        an_expired_lease_is_rescued,
+        a_heartbeat_keeps_a_lease_and_tells_of_cancellation,
+        a_release_spends_no_attempt,
+        cancelling_ends_a_waiting_job_and_asks_a_running_one,
+        a_retry_is_a_new_job,
+        a_unique_key_holds_until_its_job_is_terminal,
+        a_repeated_enqueue_answers_the_first_jobs,
+        lists_are_newest_first_and_filtered,
+        queues_are_counted,
+    }
+    claims::{
+        priority_comes_before_age,
+        a_job_is_not_leased_before_its_time,
+        tenants_take_turns,
+        claims_of_few_tenants_do_not_turn_others_back,
+        a_claim_reaches_its_tenants_and_types_alone,
+        limited_types_run_no_more_than_allowed,
+        no_job_is_leased_twice,
+        a_suspended_tenants_jobs_stay,
+    }
+    tenants::{
+        another_tenants_ids_are_unknown,
+        a_tenant_is_made_only_where_that_is_asked,
+        a_refused_command_makes_no_tenant,
+        a_suspended_tenant_takes_no_writes,
+        a_tenant_made_again_has_another_history,
+        renewing_an_epoch_keeps_the_log,
+        tenants_are_listed_in_order,
+    }
+    keys::{
+        a_key_reads_back_and_is_revoked_once,
+        an_operators_key_belongs_to_no_tenant,
+        revocations_are_numbered_in_order,
+        a_deleted_tenants_keys_are_gone,
+        a_ticket_is_taken_once,
+    }
+    retention::{
+        a_log_is_cut_by_count,
+        a_log_is_cut_by_age,
+        the_floor_moves_before_the_rows_go,
+        finished_jobs_go_with_age,
+        a_deleted_tenants_rows_go_in_pieces,
+    }
+};
+
+/// Runs every case on a store of its own and panics with the names of those that failed.
+pub async fn run(fixture: &dyn Fixture) {
+    let mut failed = Vec::new();
+    for case in CASES {
+        let world = World::open(fixture).await;
+        // A task of its own, so that one failure does not hide the others.
+        match tokio::spawn((case.run)(world)).await {
+            Ok(()) => println!("conformance {} ... ok", case.name),
+            Err(_) => {
+                println!("conformance {} ... FAILED", case.name);
+                failed.push(case.name);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} of {} cases failed: {failed:?}", failed.len(), CASES.len());
+}

@@ -1,0 +1,141 @@
+use std::{collections::HashSet, time::Duration};
+
+use tidings_core::{NewJob, TenantId, Tenants};
+
+use super::world::{LIMIT, LIMITED, World, of_type, one, tenant_id, work};
+use crate::{Claimed, CommandError, Operation, TenantState};
+
+fn tenants_of(claimed: &Claimed) -> Vec<&str> {
+    claimed.leases.iter().map(|lease| lease.job.tenant.as_str()).collect()
+}
+
+fn with_priority(priority: i16) -> NewJob {
+    let mut new = work();
+    new.spec.priority = priority;
+    new
+}
+
+pub(super) async fn priority_comes_before_age(world: World) {
+    let mut order = Vec::new();
+    for priority in [0, 5, -5, 5] {
+        order.push((priority, world.enqueue("acme", with_priority(priority)).await));
+        world.clock.advance(Duration::from_millis(1));
+    }
+    let claimed = world.claim(one("acme"), &["work"], 10).await;
+    let leased: Vec<_> = claimed.leases.iter().map(|lease| lease.job.id).collect();
+    assert_eq!(leased, [order[1].1, order[3].1, order[0].1, order[2].1]);
+    assert_eq!(claimed.next_due, None);
+    assert!(claimed.leases.iter().all(|lease| lease.job.lease_no == 1));
+}
+
+pub(super) async fn a_job_is_not_leased_before_its_time(world: World) {
+    let now = world.job("acme", world.enqueue("acme", of_type("clock")).await).await.created_at;
+    let due = now + Duration::from_mins(1);
+    let mut later = work();
+    later.run_at = Some(due);
+    let id = world.enqueue("acme", later).await;
+    assert_eq!(world.story("acme", id).await, ["job.scheduled"]);
+    let early = world.claim(one("acme"), &["work"], 1).await;
+    assert!(early.leases.is_empty());
+    assert_eq!(early.next_due, Some(due));
+    assert_eq!(world.claim(Tenants::All, &["work"], 1).await.next_due, Some(due));
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(world.lease("acme").await.id, id);
+    assert_eq!(world.story("acme", id).await, ["job.scheduled", "job.started"], "falling due makes no event");
+}
+
+pub(super) async fn tenants_take_turns(world: World) {
+    for tenant in ["big", "small", "tiny"] {
+        let count = if tenant == "big" { 50 } else { 2 };
+        world.enqueue_all(tenant, (0..count).map(|_| work()).collect()).await;
+    }
+    let claimed = world.claim(Tenants::All, &["work"], 6).await;
+    assert_eq!(tenants_of(&claimed), ["big", "small", "tiny", "big", "small", "tiny"]);
+    world.enqueue_all("small", (0..3).map(|_| work()).collect()).await;
+    world.enqueue_all("tiny", (0..3).map(|_| work()).collect()).await;
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let claimed = world.claim(Tenants::All, &["work"], 1).await;
+        order.extend(tenants_of(&claimed).into_iter().map(str::to_owned));
+    }
+    for tenant in ["big", "small", "tiny"] {
+        assert_eq!(order.iter().filter(|t| *t == tenant).count(), 2, "{order:?}");
+    }
+    let rest = world.claim(Tenants::All, &["work"], 100).await;
+    assert_eq!(tenants_of(&rest).iter().filter(|t| **t == "big").count(), 46, "who is alone gets all");
+}
+
+pub(super) async fn claims_of_few_tenants_do_not_turn_others_back(world: World) {
+    for tenant in ["a", "b", "c"] {
+        world.enqueue_all(tenant, (0..20).map(|_| work()).collect()).await;
+    }
+    let mut served = HashSet::new();
+    for _ in 0..6 {
+        let claimed = world.claim(Tenants::All, &["work"], 1).await;
+        served.extend(tenants_of(&claimed).into_iter().map(str::to_owned));
+        world.claim(one("c"), &["work"], 1).await;
+    }
+    assert_eq!(served.len(), 3, "{served:?}");
+}
+
+pub(super) async fn a_claim_reaches_its_tenants_and_types_alone(world: World) {
+    for tenant in ["a", "b", "c"] {
+        world.enqueue(tenant, work()).await;
+        world.enqueue(tenant, of_type("export")).await;
+        world.enqueue(tenant, of_type("other")).await;
+    }
+    let set: Vec<TenantId> = ["c", "a", "missing"].map(tenant_id).into();
+    let claimed = world.claim(Tenants::Set(set.into()), &["work", "export"], 100).await;
+    let mut found: Vec<_> =
+        claimed.leases.iter().map(|l| (l.job.tenant.as_str(), l.job.spec.job_type.as_str())).collect();
+    found.sort_unstable();
+    assert_eq!(found, [("a", "export"), ("a", "work"), ("c", "export"), ("c", "work")]);
+    assert!(world.claim(one("missing"), &["work"], 1).await.leases.is_empty());
+    assert_eq!(world.claim(Tenants::All, &["work", "work"], 100).await.leases.len(), 1);
+}
+
+pub(super) async fn limited_types_run_no_more_than_allowed(world: World) {
+    for tenant in ["a", "b"] {
+        world.enqueue_all(tenant, (0..5).map(|_| of_type(LIMITED)).collect()).await;
+        world.enqueue(tenant, work()).await;
+    }
+    let first = world.claim(Tenants::All, &[LIMITED, "work"], 100).await;
+    let limited: Vec<_> = first.leases.iter().filter(|l| l.job.spec.job_type.as_str() == LIMITED).collect();
+    assert_eq!((first.leases.len(), limited.len()), (2 + 2 * LIMIT as usize, 2 * LIMIT as usize));
+    assert!(world.claim(Tenants::All, &[LIMITED], 100).await.leases.is_empty());
+    let job = &limited[0].job;
+    world.complete(job.tenant.as_str(), job.id, job.lease_no).await.expect("held");
+    let next = world.claim(Tenants::All, &[LIMITED], 100).await;
+    assert_eq!(tenants_of(&next), [job.tenant.as_str()], "a place is free in that tenant alone");
+}
+
+pub(super) async fn no_job_is_leased_twice(world: World) {
+    world.enqueue_all("acme", (0..30).map(|_| work()).collect()).await;
+    let mut seen = HashSet::new();
+    for _ in 0..12 {
+        let claimed = world.claim(Tenants::All, &["work"], 3).await;
+        for lease in claimed.leases {
+            assert!(seen.insert(lease.job.id), "leased twice");
+        }
+    }
+    assert_eq!(seen.len(), 30);
+}
+
+pub(super) async fn a_suspended_tenants_jobs_stay(world: World) {
+    world.enqueue("acme", work()).await;
+    world.enqueue("other", work()).await;
+    world.operate("acme", Operation::SetState(TenantState::Suspended)).await.expect("suspended");
+    assert_eq!(tenants_of(&world.claim(Tenants::All, &["work"], 10).await), ["other"]);
+    let refused = world
+        .run(crate::Command::Claim(crate::Claim {
+            tenants: one("acme"),
+            worker: tidings_core::WorkerName::new("w1").expect("valid"),
+            types: vec![super::world::job_type("work")],
+            max: 1,
+            length: Duration::from_secs(30),
+        }))
+        .await;
+    assert!(matches!(refused, Err(CommandError::TenantSuspended)));
+    world.operate("acme", Operation::SetState(TenantState::Active)).await.expect("active");
+    assert_eq!(tenants_of(&world.claim(Tenants::All, &["work"], 10).await), ["acme"]);
+}
