@@ -42,6 +42,13 @@ pub enum Operation {
         jobs: Vec<NewJob>,
         idempotency: Option<Idempotency>,
     },
+    /// One job, due at once, that `worker` has from the same commit on: no claim comes before it. Answered
+    /// like a claim; refused where a live job holds its unique key.
+    EnqueueLeased {
+        job: NewJob,
+        worker: WorkerName,
+        length: Duration,
+    },
     /// All of them with consecutive seqs.
     Publish {
         events: Vec<NewEvent>,

@@ -88,6 +88,7 @@ pub const CASES: &[Case] = cases! {
         limited_types_run_no_more_than_allowed,
         no_job_is_leased_twice,
         a_suspended_tenants_jobs_stay,
+        a_job_can_be_leased_in_the_commit_that_makes_it,
     }
     tenants::{
         another_tenants_ids_are_unknown,

@@ -1,9 +1,9 @@
 use std::{collections::HashSet, time::Duration};
 
-use tidings_core::{NewJob, TenantId, Tenants};
+use tidings_core::{Clock as _, NewJob, TenantId, Tenants, UniqueKey, WorkerName, job::Refused};
 
-use super::world::{LIMIT, LIMITED, World, of_type, one, tenant_id, work};
-use crate::{Claimed, CommandError, Operation, TenantState};
+use super::world::{LEASE, LIMIT, LIMITED, World, job_id, of_type, one, tenant_id, work};
+use crate::{Claimed, CommandError, Operation, Outcome, TenantState};
 
 fn tenants_of(claimed: &Claimed) -> Vec<&str> {
     claimed.leases.iter().map(|lease| lease.job.tenant.as_str()).collect()
@@ -138,4 +138,27 @@ pub(super) async fn a_suspended_tenants_jobs_stay(world: World) {
     assert!(matches!(refused, Err(CommandError::TenantSuspended)));
     world.operate("acme", Operation::SetState(TenantState::Active)).await.expect("active");
     assert_eq!(tenants_of(&world.claim(Tenants::All, &["work"], 10).await), ["acme"]);
+}
+
+pub(super) async fn a_job_can_be_leased_in_the_commit_that_makes_it(world: World) {
+    let worker = WorkerName::new("maker").expect("valid");
+    let leased = |new: NewJob| Operation::EnqueueLeased { job: new, worker: worker.clone(), length: LEASE };
+    let mut new = work();
+    new.spec.unique_key = Some(UniqueKey::new("only").expect("valid"));
+    // A time of its own does not hold it back.
+    new.run_at = Some(world.clock.now() + Duration::from_mins(1));
+    let claimed = match world.operate("acme", leased(new.clone())).await {
+        Ok(Outcome::Claimed(claimed)) => claimed,
+        other => panic!("answered {other:?}"),
+    };
+    let job = &claimed.leases[0].job;
+    assert_eq!((job.id, job.lease_no, job.attempt), (new.id, 1, 1));
+    assert_eq!(world.story("acme", new.id).await, ["job.queued", "job.started"]);
+    assert!(world.claim(one("acme"), &["work"], 10).await.leases.is_empty());
+    let again = NewJob { id: job_id(), ..new.clone() };
+    assert!(matches!(
+        world.operate("acme", leased(again)).await,
+        Err(CommandError::Refused(Refused::NotDue))
+    ));
+    world.complete("acme", new.id, 1).await.expect("its own lease");
 }

@@ -31,6 +31,7 @@ fn of_operation(tenant: &TenantId, operation: &Operation, keys: &mut Keys) {
             }
             of_idempotency(tenant, idempotency.as_ref(), keys);
         }
+        Operation::EnqueueLeased { job, .. } => of_new_job(tenant, job, keys),
         Operation::Publish { idempotency, .. } => of_idempotency(tenant, idempotency.as_ref(), keys),
         Operation::Heartbeat { job, .. }
         | Operation::Progress { job, .. }

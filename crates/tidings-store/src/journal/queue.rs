@@ -48,6 +48,7 @@ fn bytes_of(command: &Command) -> usize {
         Command::Tenant { operation: Operation::Enqueue { jobs, .. }, .. } => {
             jobs.iter().map(|job| job.spec.payload.len() + COMMAND_BYTES).sum()
         }
+        Command::Tenant { operation: Operation::EnqueueLeased { job, .. }, .. } => job.spec.payload.len(),
         Command::Tenant { operation: Operation::Publish { events, .. }, .. } => {
             events.iter().map(|event| event.body.len() + COMMAND_BYTES).sum()
         }

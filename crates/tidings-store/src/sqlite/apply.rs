@@ -34,6 +34,9 @@ impl Txn<'_> {
             Operation::Enqueue { jobs, idempotency } => {
                 self.enqueue(tenant, create, jobs, idempotency.as_ref())
             }
+            Operation::EnqueueLeased { job, worker, length } => {
+                self.enqueue_leased(tenant, create, job, worker, length)
+            }
             Operation::Publish { events, idempotency } => {
                 self.publish(tenant, create, events, idempotency.as_ref())
             }

@@ -1,9 +1,16 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use tidings_core::{Job, JobId, NewJob, RawJson, TenantId};
+use tidings_core::{Job, JobId, NewJob, RawJson, TenantId, WorkerName, job::Refused};
 
 use crate::{
-    Enqueued, Idempotency, Outcome,
-    sqlite::{fault::Stop, job_row, tenant::TenantKey, txn::Txn},
+    Claimed, CommandError, Enqueued, Idempotency, Leased, Outcome,
+    sqlite::{
+        fault::Stop,
+        job_row::{self, Before},
+        tenant::TenantKey,
+        txn::Txn,
+    },
 };
 
 /// What of an answer is kept under its idempotency key.
@@ -30,6 +37,27 @@ impl Txn<'_> {
             enqueued.push(self.enqueue_one(key, tenant, new)?);
         }
         self.finish_enqueue(key, idempotency, enqueued)
+    }
+
+    /// A new job that its maker has at once.
+    pub(super) fn enqueue_leased(
+        &mut self,
+        tenant: &TenantId,
+        create: bool,
+        new: NewJob,
+        worker: WorkerName,
+        length: Duration,
+    ) -> Result<Outcome, Stop> {
+        let key = self.writable(tenant, create)?;
+        let (id, new) = (new.id, NewJob { run_at: None, ..new });
+        if !self.enqueue_one(key, tenant, new)?.created {
+            return Err(CommandError::Refused(Refused::NotDue).into());
+        }
+        let stored = self.find_job(key, tenant, id)?;
+        let before = Before::of(&stored.job);
+        let step = stored.job.lease(worker, length, self.moment())?;
+        let job = self.write_step(key, stored.key, before, step)?;
+        Ok(Outcome::Claimed(Claimed { leases: vec![Leased { job }], next_due: None }))
     }
 
     /// A new job that does a terminal one's work again.
