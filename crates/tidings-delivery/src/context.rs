@@ -1,0 +1,66 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tidings_core::{Clock, Entropy};
+use tidings_live::{Hub, PageRequest};
+use tokio::runtime::Handle;
+
+use crate::{
+    Control, DeliveryConfig, Observer,
+    active::Active,
+    mailbox::{Mailbox, Order, Target},
+    session::Session,
+};
+
+/// What every connection uses.
+pub(crate) struct Context {
+    pub(crate) config: DeliveryConfig,
+    pub(crate) hub: Hub,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) runtime: Handle,
+    pub(crate) active: Active,
+    draining: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: DeliveryConfig,
+        hub: Hub,
+        control: Arc<dyn Control>,
+        observer: Arc<dyn Observer>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let (runtime, active, draining) = (Handle::current(), Active::default(), AtomicBool::new(false));
+        Self { config, hub, control, observer, clock, entropy, runtime, active, draining }
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Reads a page on the runtime; the answer comes to `mailbox`.
+    pub(crate) fn read(&self, request: PageRequest, mailbox: Arc<Mailbox>, target: Target) {
+        let hub = self.hub.clone();
+        self.runtime.spawn(async move {
+            let page = hub.pager().read(request).await;
+            mailbox.post(Order::Page(target, page));
+        });
+    }
+
+    /// Has a new credential judged, if the client sent one; the verdict comes to `mailbox`.
+    pub(crate) fn refresh(&self, session: &mut Session, mailbox: &Arc<Mailbox>, target: Target) {
+        let Some(judged) = session.take_refresh() else { return };
+        let mailbox = mailbox.clone();
+        self.runtime.spawn(async move { mailbox.post(Order::Judged(target, judged.await)) });
+    }
+}

@@ -1,0 +1,73 @@
+use std::time::{Duration, Instant};
+
+use crate::{CloseReason, DeliveryConfig};
+
+/// When things are due on one connection. Kept as moments, looked at when the connection's one timer
+/// fires: writing and reading move no timer.
+#[derive(Debug)]
+#[allow(clippy::struct_field_names, reason = "they are moments")]
+pub(crate) struct Times {
+    pub(crate) heartbeat_at: Option<Instant>,
+    pub(crate) ping_at: Option<Instant>,
+    /// A ping has gone out and nothing has come since.
+    pub(crate) pinged_at: Option<Instant>,
+    /// When the client was last heard, where that matters.
+    pub(crate) received_at: Option<Instant>,
+    /// The socket took nothing since.
+    pub(crate) blocked_at: Option<Instant>,
+    /// When the credential's end is looked at.
+    pub(crate) expiry_at: Option<Instant>,
+    /// A close that was put off.
+    pub(crate) close_at: Option<Box<(Instant, CloseReason)>>,
+    /// When a closed connection is cut.
+    pub(crate) cut_at: Option<Instant>,
+}
+
+impl Times {
+    pub(crate) fn new(config: &DeliveryConfig, streams: bool, web_socket: bool, now: Instant) -> Self {
+        Self {
+            heartbeat_at: streams.then(|| now + config.heartbeat),
+            // An echo sends nothing unasked.
+            ping_at: config.ping_interval.filter(|_| web_socket && streams).map(|every| now + every),
+            pinged_at: None,
+            received_at: web_socket.then_some(now),
+            blocked_at: None,
+            expiry_at: None,
+            close_at: None,
+            cut_at: None,
+        }
+    }
+
+    /// When to look again.
+    pub(crate) fn next(&self, config: &DeliveryConfig) -> Option<Instant> {
+        let after = |since: Option<Instant>, wait: Duration| since.map(|s| s + wait);
+        [
+            self.heartbeat_at,
+            self.ping_at,
+            after(self.pinged_at, config.pong_deadline),
+            config.idle_timeout.and_then(|idle| after(self.received_at, idle)),
+            after(self.blocked_at, config.stall),
+            self.expiry_at,
+            self.close_at.as_ref().map(|c| c.0),
+            self.cut_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// A closed connection has one thing left to wait for (and its stall).
+    pub(crate) fn closing(&mut self, cut_at: Instant) {
+        let blocked_at = self.blocked_at;
+        *self = Self {
+            heartbeat_at: None,
+            ping_at: None,
+            pinged_at: None,
+            received_at: None,
+            blocked_at,
+            expiry_at: None,
+            close_at: None,
+            cut_at: Some(cut_at),
+        };
+    }
+}

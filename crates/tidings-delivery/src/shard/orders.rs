@@ -1,0 +1,107 @@
+//! What a shard is told to do.
+
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Token};
+
+use super::{Connection, Shard};
+use crate::{
+    CloseReason, Ending, NewConnection, Protocol,
+    drain::comeback_within,
+    mailbox::{Order, Target},
+    session::Session,
+};
+
+impl Shard {
+    pub(super) fn obey(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::Attach(new) => self.attach(new.0, new.1, now),
+            Order::Page(target, page) => self.with(target, now, |session| session.supply(page)),
+            Order::Judged(target, verdict) => {
+                self.with(target, now, |session| session.refreshed(verdict, now));
+            }
+            Order::CloseWhere(which, why) => {
+                self.each(now, |session| {
+                    if which(session.info()) {
+                        session.close(&why, now);
+                    }
+                });
+            }
+            Order::Drain { spread, comeback } => {
+                let entropy = self.tools.context.entropy.clone();
+                self.each(now, |session| {
+                    let at = now + spread.mul_f64(entropy.unit());
+                    session.close_later(at, CloseReason::restart(comeback_within(comeback, &*entropy)));
+                });
+            }
+            Order::Cut => {
+                for key in self.keys() {
+                    self.remove(key, Ending::Cut, now);
+                }
+            }
+            Order::Stop => self.stopping = true,
+        }
+    }
+
+    fn keys(&self) -> Vec<usize> {
+        self.connections.iter().map(|(key, _)| key).collect()
+    }
+
+    fn with(&mut self, target: Target, now: Instant, act: impl FnOnce(&mut Session)) {
+        let Some(key) = self.key_of(target) else { return };
+        act(&mut self.connections[key].session);
+        self.turn(key, now);
+    }
+
+    fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Session)) {
+        for key in self.keys() {
+            act(&mut self.connections[key].session);
+            self.turn(key, now);
+        }
+    }
+
+    fn attach(&mut self, socket: TcpStream, mut new: NewConnection, now: Instant) {
+        let received = std::mem::take(&mut new.received);
+        let context = self.tools.context.clone();
+        self.generation = self.generation.wrapping_add(1);
+        let key = self.connections.vacant_key();
+        let membership = match &new.protocol {
+            Protocol::WebSocket(s) | Protocol::Sse(s) | Protocol::ChunkedSse(s) => {
+                Some(self.feeds.join(&s.feed, key, &self.tools.mailbox))
+            }
+            Protocol::Echo => None,
+        };
+        let session = Session::new(context.clone(), new, now);
+        let mut connection =
+            Connection::new(mio::net::TcpStream::from_std(socket), session, self.generation, now);
+        connection.membership = membership;
+        let token = Token(connection.target(key));
+        let registered = configure(&connection.socket, context.config.send_buffer_bytes).and_then(|()| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut connection.socket, token, interest)
+        });
+        self.connections.insert(connection);
+        if let Err(error) = registered {
+            tracing::debug!(%error, "a socket could not be taken over");
+            return self.remove(key, Ending::Broken, now);
+        }
+        let session = &mut self.connections[key].session;
+        session.receive(&received, now);
+        if context.is_draining() {
+            session
+                .close(&CloseReason::restart(comeback_within(Duration::default(), &*context.entropy)), now);
+        }
+        self.turn(key, now);
+    }
+}
+
+fn configure(socket: &mio::net::TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    // Where the kernel chose, it would hide megabytes of a client's lag.
+    socket.set_send_buffer_size(send_buffer_bytes)
+}
