@@ -1,6 +1,7 @@
 //! What is this store's own; what every store does is in the conformance suite.
 
 mod folder;
+mod model;
 
 use std::{
     collections::HashMap,
