@@ -121,12 +121,11 @@ pub async fn run(fixture: &dyn Fixture) {
     for case in CASES {
         let world = World::open(fixture).await;
         // A task of its own, so that one failure does not hide the others.
-        match tokio::spawn((case.run)(world)).await {
-            Ok(()) => println!("conformance {} ... ok", case.name),
-            Err(_) => {
-                println!("conformance {} ... FAILED", case.name);
-                failed.push(case.name);
-            }
+        if tokio::spawn((case.run)(world)).await.is_ok() {
+            println!("conformance {} ... ok", case.name);
+        } else {
+            println!("conformance {} ... FAILED", case.name);
+            failed.push(case.name);
         }
     }
     assert!(failed.is_empty(), "{} of {} cases failed: {failed:?}", failed.len(), CASES.len());

@@ -134,7 +134,7 @@ pub(super) async fn an_expired_lease_is_rescued(world: World) {
         world.enqueue("acme", work()).await;
     }
     let leases = world.claim(super::world::one("acme"), &["work"], 3).await.leases;
-    world.clock.advance(LEASE - Duration::from_micros(1));
+    world.clock.advance(LEASE.saturating_sub(Duration::from_micros(1)));
     assert_eq!(rescue(&world).await, Swept { rows: 0, more: false });
     world.clock.advance(Duration::from_micros(1));
     assert_eq!(rescue(&world).await, Swept { rows: 2, more: true });
@@ -151,7 +151,7 @@ pub(super) async fn a_heartbeat_keeps_a_lease_and_tells_of_cancellation(world: W
     let id = world.enqueue("acme", work()).await;
     world.lease("acme").await;
     for _ in 0..3 {
-        world.clock.advance(LEASE - Duration::from_secs(1));
+        world.clock.advance(LEASE.saturating_sub(Duration::from_secs(1)));
         let beat = Operation::Heartbeat { job: id, lease_no: 1, length: LEASE };
         let job = world.job_after("acme", beat).await.expect("held");
         assert!(matches!(job.state, JobState::Running { cancel_requested: false, .. }));

@@ -145,16 +145,19 @@ pub(super) async fn a_jobs_events_are_read_apart(world: World) {
     assert_eq!(read(9, 2).await, (vec![], 9));
 }
 
-fn keyed(route: &str, key: &str, body: u8) -> Option<Idempotency> {
-    Some(Idempotency { route: route.into(), key: key.into(), body_hash: [body; 32] })
+fn keyed(route: &str, key: &str, body: u8) -> Idempotency {
+    Idempotency { route: route.into(), key: key.into(), body_hash: [body; 32] }
 }
 
 async fn publish_keyed(
     world: &World,
     tenant: &str,
-    idempotency: Option<Idempotency>,
+    idempotency: Idempotency,
 ) -> Result<Vec<Published>, CommandError> {
-    match world.operate(tenant, Operation::Publish { events: vec![event("1")], idempotency }).await? {
+    match world
+        .operate(tenant, Operation::Publish { events: vec![event("1")], idempotency: Some(idempotency) })
+        .await?
+    {
         Outcome::Published(published) => Ok(published),
         other => panic!("answered {other:?}"),
     }
@@ -182,7 +185,7 @@ pub(super) async fn an_idempotency_key_belongs_to_tenant_route_and_body(world: W
 
 pub(super) async fn an_idempotency_key_is_forgotten_after_a_day(world: World) {
     publish_keyed(&world, "acme", keyed("/events", "k", 1)).await.expect("published");
-    world.clock.advance(Duration::from_hours(24) - Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(24 * 3_600 - 1));
     assert!(publish_keyed(&world, "acme", keyed("/events", "k", 2)).await.is_err());
     world.clock.advance(Duration::from_secs(1));
     let anew = publish_keyed(&world, "acme", keyed("/events", "k", 2)).await.expect("forgotten");

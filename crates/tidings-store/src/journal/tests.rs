@@ -239,6 +239,32 @@ async fn commands_on_one_job_or_key_go_in_successive_batches() {
     assert_eq!(store.batches(), [1, 3, 3, 1]);
 }
 
+#[tokio::test]
+async fn what_is_passed_over_holds_back_all_its_keys() {
+    let store = Arc::new(FlakyStore::gated());
+    let (journal, _) = start(&store, JournalConfig::default());
+    let cancel = |job: u8| in_tenant("acme", Operation::Cancel { job: JobId::from_bytes([job; 16]) });
+    let (job, id) = (JobId::from_bytes([1; 16]), JobId::from_bytes([2; 16]));
+    let retry = in_tenant("acme", Operation::Retry { job, id, idempotency: None });
+    let mut tasks = Vec::new();
+    for (n, command) in [cancel(9), cancel(1), retry, cancel(2)].into_iter().enumerate() {
+        let submitter = journal.clone();
+        tasks.push(tokio::spawn(async move { submitter.submit(command).await }));
+        if n == 0 {
+            store.entered().await;
+        }
+        while journal.stats().queued < n {
+            tokio::task::yield_now().await;
+        }
+    }
+    store.open_gate();
+    for task in tasks {
+        task.await.expect("ends").expect("committed");
+    }
+    // The retry waits for the first job, and the second job's cancellation came after the retry.
+    assert_eq!(store.batches(), [1, 1, 1, 1]);
+}
+
 /// The model: whatever the store answers, each submit gets exactly one answer; what was answered well
 /// is applied once, what was answered with a refusal is not, and only a doubtful outcome may be either;
 /// the events are told once, in the order in which they were applied; each key keeps its order.
@@ -286,7 +312,7 @@ fn check(store: &FlakyStore, sink: &Recorder, outcomes: &[Result<Outcome, Comman
             }
             Err(CommandError::OutcomeUnknown) => assert!(times <= 1, "{n} is doubtful"),
             Err(CommandError::Unavailable | CommandError::Rejected(_)) => {
-                assert_eq!(times, 0, "{n} was refused")
+                assert_eq!(times, 0, "{n} was refused");
             }
             other => panic!("{n} was answered {other:?}"),
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
-use tidings_core::{Clock, Epoch, JobState, Seq, SystemEntropy};
+use tidings_core::{Clock, Epoch, JobState, Seq, SystemEntropy, Tenants};
 
 use super::{
     super::{SqliteConfig, SqliteStore, writer::Message},
@@ -167,6 +167,22 @@ async fn leases_are_extended_by_an_outage() {
     assert_eq!(expires_at(&world.job("acme", id).await.state), leased + Duration::from_hours(1));
     bench.clock.advance(Duration::from_secs(19));
     world.complete("acme", id, 1).await.expect("the lease still holds");
+}
+
+#[tokio::test]
+async fn limits_count_jobs_that_ran_before_a_restart() {
+    let bench = Bench::new();
+    let open = || {
+        let mut config = SqliteConfig::new(bench.data());
+        config.concurrency.insert(work().spec.job_type, 2);
+        let store = SqliteStore::open(config, Arc::clone(&bench.clock) as _, Arc::new(SystemEntropy));
+        World { store: Arc::new(store.expect("opens")), clock: Arc::clone(&bench.clock) }
+    };
+    let world = open();
+    world.enqueue_all("acme", (0..5).map(|_| work()).collect()).await;
+    assert_eq!(world.claim(Tenants::All, &["work"], 1).await.leases.len(), 1);
+    drop(world);
+    assert_eq!(open().claim(Tenants::All, &["work"], 9).await.leases.len(), 1);
 }
 
 #[tokio::test]

@@ -218,7 +218,7 @@ impl Trial {
                 assert_eq!(self.model.enqueue(new, now), enqueued[0].id);
             }
             (Err(refused), answer) => {
-                assert!(matches!(answer, Err(CommandError::Refused(r)) if r == refused))
+                assert!(matches!(answer, Err(CommandError::Refused(r)) if r == refused));
             }
             (Ok(_), answer) => panic!("a retry was answered {answer:?}"),
         }
