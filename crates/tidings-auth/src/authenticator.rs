@@ -24,11 +24,11 @@ const TOKEN_MAX: usize = 8_192;
 const VERDICTS: usize = 10_000;
 
 /// How long a key's record is trusted without another look at it.
-const KEY_TRUSTED: Duration = Duration::from_secs(60);
+const KEY_TRUSTED: Duration = Duration::from_mins(1);
 
 /// How long a used ticket's id is kept beyond its time, so that no difference between clocks lets it
 /// count again.
-const TICKET_KEPT: Duration = Duration::from_secs(60);
+const TICKET_KEPT: Duration = Duration::from_mins(1);
 
 /// What was presented.
 #[derive(Clone, Copy)]

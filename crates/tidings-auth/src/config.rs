@@ -34,7 +34,7 @@ pub struct IssuerConfig {
 
 impl IssuerConfig {
     pub const KEYS_MAX: usize = 32;
-    pub const LEEWAY_MAX: Duration = Duration::from_secs(60);
+    pub const LEEWAY_MAX: Duration = Duration::from_mins(1);
 
     /// With the default claims, no leeway, and no keys yet.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// How old the last look at the revocations may be before no verdict is trusted.
-const TRUSTED: Duration = Duration::from_secs(60);
+const TRUSTED: Duration = Duration::from_mins(1);
 
 /// Keys kept in memory; the oldest are forgotten first. No verdict on a key outlives a minute, so a
 /// forgotten one is refused by its row in the store.

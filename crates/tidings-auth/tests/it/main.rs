@@ -1,0 +1,11 @@
+//! The authenticator against a real store in a temporary folder.
+
+mod api_keys;
+mod forged_tokens;
+mod issuers;
+mod outages;
+mod revocations;
+mod server_keys;
+mod signer;
+mod tickets;
+mod world;

@@ -1,0 +1,257 @@
+//! One authenticator with its own clock, data folder and store.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tidings_auth::{
+    AuthConfig, AuthError, Authenticator, Cause, Credential, ExposeSecret as _, KeyRequest, ServerKeys,
+};
+use tidings_core::{
+    Clock, CredentialId, Entropy, Event, Grant, Job, JobId, KeyId, Principal, ScopeSet, Seq, SystemEntropy,
+    TenantId, Tenants, Timestamp, UserId,
+};
+use tidings_store::{
+    Batch, Command, CommitError, CommitSink, Committed, EventPage, JobPage, JobQuery, Journal, JournalConfig,
+    KeyRecord, LogState, Operation, PageLimit, QueueStats, ReadError, Revocation, SqliteConfig, SqliteStore,
+    Store, TenantRecord,
+};
+
+pub(crate) const START: i64 = 1_790_000_000;
+
+#[derive(Debug, Clone)]
+pub(crate) struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    pub(crate) fn secs(&self) -> i64 {
+        self.now().as_secs()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) auth: Authenticator,
+    pub(crate) keys: ServerKeys,
+    pub(crate) clock: TestClock,
+    pub(crate) store: Arc<Reach>,
+    pub(crate) journal: Journal,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+struct NoSink;
+
+impl CommitSink for NoSink {
+    fn committed(&self, _: &[Arc<Event>]) {}
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(AuthConfig::default()).await
+    }
+
+    pub(crate) async fn with(config: AuthConfig) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = TestClock(Arc::new(AtomicI64::new(START * 1_000_000)));
+        let keys = keys_in(&folder.path().join("keys"), &clock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let sqlite = SqliteStore::open(
+            SqliteConfig::new(folder.path().join("data")),
+            Arc::new(clock.clone()),
+            Arc::clone(&entropy),
+        )
+        .expect("the store opens");
+        let store = Arc::new(Reach { store: Arc::new(sqlite), lost: AtomicBool::new(false) });
+        let journal = Journal::start(store.clone(), Arc::new(NoSink), JournalConfig::default());
+        let auth = Authenticator::open(
+            config,
+            keys.clone(),
+            store.clone(),
+            journal.clone(),
+            Arc::new(clock.clone()),
+            entropy,
+        )
+        .await
+        .expect("the authenticator opens");
+        let world = Self { auth, keys, clock, store, journal, folder };
+        world.tenant_command("acme", Operation::Create).await;
+        world
+    }
+
+    pub(crate) async fn tenant_command(&self, tenant: &str, operation: Operation) {
+        let command = Command::Tenant { tenant: tenant_id(tenant), create: true, operation };
+        self.journal.submit(command).await.expect("the store takes it");
+    }
+
+    pub(crate) async fn bearer(&self, text: &str) -> Result<Arc<Principal>, AuthError> {
+        self.auth.authenticate(Credential::Bearer(text)).await
+    }
+
+    pub(crate) async fn ticket(&self, text: &str, origin: Option<&str>) -> Result<Arc<Principal>, AuthError> {
+        self.auth.authenticate(Credential::Ticket { text, origin }).await
+    }
+
+    /// Stores a key with these scopes in the tenant `acme`; answers its id and text.
+    pub(crate) async fn key(&self, scopes: &str, expires_in: Option<Duration>) -> (KeyId, String) {
+        let request = KeyRequest {
+            name: "test".into(),
+            grant: grant("acme", None, scopes),
+            expires_at: expires_in.map(|d| self.clock.now() + d),
+        };
+        let (new, text) = self.auth.new_key(&operator(), request).expect("the operator may");
+        let id = new.id;
+        self.tenant_command("acme", Operation::PutKey(new)).await;
+        (id, text.expose_secret().to_owned())
+    }
+}
+
+pub(crate) fn keys_in(folder: &Path, clock: &TestClock) -> ServerKeys {
+    ServerKeys::open_or_create(folder, Arc::new(SystemEntropy), Arc::new(clock.clone()))
+        .expect("keys are made")
+}
+
+/// The cause of a refusal, which every refusal words alike.
+pub(crate) fn cause<T: std::fmt::Debug>(result: Result<T, AuthError>) -> Cause {
+    match result {
+        Err(error @ AuthError::Invalid { cause }) => {
+            assert_eq!(error.to_string(), "the credential is missing, malformed, expired or not known here");
+            assert!(std::error::Error::source(&error).is_none());
+            cause
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub(crate) fn tenant_id(text: &str) -> TenantId {
+    TenantId::new(text).expect("valid")
+}
+
+pub(crate) fn user(text: &str) -> UserId {
+    UserId::new(text).expect("valid")
+}
+
+pub(crate) fn scopes(text: &str) -> ScopeSet {
+    text.parse().expect("valid")
+}
+
+pub(crate) fn grant(tenant: &str, name: Option<&str>, scope: &str) -> Grant {
+    Grant {
+        tenants: Tenants::One(tenant_id(tenant)),
+        user: name.map(user),
+        scopes: scopes(scope),
+        subjects: None,
+    }
+}
+
+pub(crate) fn operator() -> Principal {
+    Principal {
+        grant: Grant { tenants: Tenants::All, user: None, scopes: ScopeSet::all(), subjects: None },
+        expires_at: None,
+        credential: CredentialId::Key(KeyId::from_bytes([9; 16])),
+    }
+}
+
+/// A store that a test may put out of reach.
+pub(crate) struct Reach {
+    store: Arc<dyn Store>,
+    lost: AtomicBool,
+}
+
+impl Reach {
+    pub(crate) fn lose(&self, lost: bool) {
+        self.lost.store(lost, Ordering::SeqCst);
+    }
+
+    fn reach(&self) -> Result<&dyn Store, ReadError> {
+        if self.lost.load(Ordering::SeqCst) {
+            Err(ReadError::Unavailable("lost".into()))
+        } else {
+            Ok(&*self.store)
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Reach {
+    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        let store = self.reach().map_err(|e| CommitError::Unavailable(e.to_string()))?;
+        store.commit(batch).await
+    }
+
+    async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
+        self.reach()?.log_state(tenant).await
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError> {
+        self.reach()?.events(tenant, after, limit).await
+    }
+
+    async fn job_events(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Option<EventPage>, ReadError> {
+        self.reach()?.job_events(tenant, job, after, limit).await
+    }
+
+    async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError> {
+        self.reach()?.event(tenant, seq).await
+    }
+
+    async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
+        self.reach()?.job(tenant, id).await
+    }
+
+    async fn jobs(&self, tenant: &TenantId, query: &JobQuery) -> Result<JobPage, ReadError> {
+        self.reach()?.jobs(tenant, query).await
+    }
+
+    async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
+        self.reach()?.queues(tenant).await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
+        self.reach()?.tenant(id).await
+    }
+
+    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantRecord>, ReadError> {
+        self.reach()?.tenants(after, limit).await
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError> {
+        self.reach()?.key(id).await
+    }
+
+    async fn keys(
+        &self,
+        tenant: Option<&TenantId>,
+        before: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, ReadError> {
+        self.reach()?.keys(tenant, before, limit).await
+    }
+
+    async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError> {
+        self.reach()?.revocations(after).await
+    }
+}
