@@ -80,6 +80,8 @@ pub enum GrantError {
     Subject(Pattern),
     #[error("your credential stands for a user and may act for that user alone")]
     User,
+    #[error("your credential sees its own user's events alone, so what it gives must carry jobs:read:own too")]
+    Owner,
     #[error("your credential does not reach that tenant")]
     Tenant,
 }
@@ -151,7 +153,9 @@ impl Principal {
         if self.is_operator() {
             return Ok(());
         }
-        if let Some(scope) = wanted.scopes.iter().find(|s| !self.has(*s)) {
+        // Who reads all jobs may give one user the reading of that user's own.
+        let holds = |s| self.has(s) || (s == Scope::JobsReadOwn && self.has(Scope::JobsReadAll));
+        if let Some(scope) = wanted.scopes.iter().find(|s| !holds(*s)) {
             return Err(GrantError::Scope(scope));
         }
         if !self.grant.tenants.covers(&wanted.tenants) {
@@ -163,6 +167,11 @@ impl Principal {
         // Without a user, `:own` narrows to nobody; a user of the creator's choice would widen it.
         if matches!(self.owner_limit(), OwnerLimit::Nobody) && wanted.user.is_some() {
             return Err(GrantError::User);
+        }
+        // The owner limit comes with the scope: without it, published events would be seen unlimited.
+        let limited = self.owner_limit() != OwnerLimit::None;
+        if limited && wanted.scopes.contains(Scope::EventsRead) && !wanted.scopes.contains(Scope::JobsReadOwn) {
+            return Err(GrantError::Owner);
         }
         let Some(mine) = self.grant.subjects.as_deref() else { return Ok(()) };
         let Some(theirs) = wanted.subjects.as_deref() else {
@@ -298,6 +307,22 @@ mod tests {
         assert_eq!(creator.may_grant(&userless), Err(GrantError::User));
         let elsewhere = Grant { tenants: Tenants::All, ..ok };
         assert_eq!(creator.may_grant(&elsewhere), Err(GrantError::Tenant));
+    }
+
+    #[test]
+    fn who_reads_all_jobs_may_give_the_reading_of_ones_own() {
+        let backend = principal(None, "jobs:read:all events:read");
+        let ana = Some(UserId::new("ana").expect("valid"));
+        let own = Grant { user: ana, scopes: "jobs:read:own events:read".parse().expect("valid"), ..backend.grant.clone() };
+        assert_eq!(backend.may_grant(&own), Ok(()));
+    }
+
+    #[test]
+    fn an_owner_limit_is_not_shed_with_its_scope() {
+        let creator = principal(Some("ana"), "jobs:read:own events:read");
+        let shed = Grant { scopes: "events:read".parse().expect("valid"), ..creator.grant.clone() };
+        assert_eq!(creator.may_grant(&shed), Err(GrantError::Owner));
+        assert_eq!(creator.may_grant(&creator.grant), Ok(()));
     }
 
     #[test]
