@@ -28,7 +28,12 @@ impl Backoff {
     /// The wait after the `failures`th failure in a row (from 1), or `None` where that was the last try.
     ///
     /// `at_least` is what the server asked for: it is waited in full, and jitter of up to `base` comes on top.
-    pub fn delay(&self, failures: u32, at_least: Option<Duration>, entropy: &dyn Entropy) -> Option<Duration> {
+    pub fn delay(
+        &self,
+        failures: u32,
+        at_least: Option<Duration>,
+        entropy: &dyn Entropy,
+    ) -> Option<Duration> {
         if self.tries.is_some_and(|tries| failures >= tries) {
             return None;
         }
@@ -58,7 +63,10 @@ mod tests {
     fn waits_double_up_to_thirty_seconds_and_end() {
         let backoff = Backoff::default();
         let waits: Vec<_> = (1..10)
-            .map(|n| backoff.delay(n, None, &Fixed(u64::MAX)).expect("within the tries").as_secs_f64().round() as u64)
+            .map(|n| {
+                backoff.delay(n, None, &Fixed(u64::MAX)).expect("within the tries").as_secs_f64().round()
+                    as u64
+            })
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
         assert_eq!(backoff.delay(10, None, &Fixed(0)), None);

@@ -69,7 +69,7 @@ impl Client {
 
     /// Follows the log. Must be called on a tokio runtime: a task reads the stream until the returned
     /// value is dropped.
-    pub fn stream(&self, request: StreamRequest) -> EventStream {
+    pub fn stream(&self, request: &StreamRequest) -> EventStream {
         EventStream::start(self.clone(), request)
     }
 
@@ -141,6 +141,9 @@ impl fmt::Debug for Client {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("url", &self.url).field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder")
+            .field("url", &self.url)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }

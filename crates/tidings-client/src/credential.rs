@@ -23,7 +23,7 @@ impl Token {
     /// How long until it should be renewed: a fifth of its remaining life, at most a minute, early.
     pub(crate) fn renew_in(&self, now: Timestamp) -> Option<Duration> {
         let left = self.expires_at?.since(now);
-        Some(left.saturating_sub((left / 5).min(Duration::from_secs(60))))
+        Some(left.saturating_sub((left / 5).min(Duration::from_mins(1))))
     }
 }
 
@@ -75,7 +75,9 @@ impl Credential {
         }
         let mut current = self.0.current.lock().await;
         match &*current {
-            Some(token) if token.secret.expose_secret() != stale.secret.expose_secret() => Ok(Some(token.clone())),
+            Some(token) if token.secret.expose_secret() != stale.secret.expose_secret() => {
+                Ok(Some(token.clone()))
+            }
             _ => self.fetch(&mut current).await.map(Some),
         }
     }

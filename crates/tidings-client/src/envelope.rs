@@ -44,6 +44,7 @@ impl Envelope {
     /// Fields that this release does not know are passed over; they are in [`text`](Self::text).
     pub fn parse(text: Bytes) -> Result<Self, EnvelopeError> {
         let fields: Fields<'_> = serde_json::from_slice(&text)?;
+        let data = text.slice_ref(fields.data.get().as_bytes());
         Ok(Self {
             seq: fields.seq,
             id: fields.id,
@@ -54,8 +55,8 @@ impl Envelope {
             job_type: fields.job_type,
             owner: fields.owner,
             subject: fields.subject,
-            data: text.slice_ref(fields.data.get().as_bytes()),
-            text: text.clone(),
+            data,
+            text,
         })
     }
 

@@ -80,7 +80,8 @@ impl Problem {
     /// Reads an error's answer; one without a problem body (a proxy's, say) keeps its status and a
     /// short piece of its text.
     pub(crate) fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
-        let parsed = serde_json::from_slice::<Self>(body).ok().filter(|p| !p.kind.is_empty() || !p.title.is_empty());
+        let parsed =
+            serde_json::from_slice::<Self>(body).ok().filter(|p| !p.kind.is_empty() || !p.title.is_empty());
         let mut problem = parsed.unwrap_or_else(|| {
             let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
             Self {

@@ -13,7 +13,7 @@
 //! use tidings_client::{Client, Credential, Item, StreamRequest};
 //!
 //! let client = Client::builder("http://127.0.0.1:3000").credential(Credential::fixed("tdk_…")).build()?;
-//! let mut events = client.stream(StreamRequest::default());
+//! let mut events = client.stream(&StreamRequest::default());
 //! while let Some(item) = events.next().await {
 //!     if let Item::Event(event) = item? {
 //!         println!("{}", event.text());

@@ -128,7 +128,10 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         let url = url.to_string();
-        let unreachable = |source: reqwest::Error| ClientError::Unreachable { url: url.clone(), source: source.without_url() };
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            url: url.clone(),
+            source: source.without_url(),
+        };
         let response = request.send().await.map_err(unreachable)?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
@@ -141,8 +144,10 @@ impl Client {
     /// What every request carries.
     pub(crate) fn headers(&self, token: &Token) -> Result<HeaderMap, ClientError> {
         let mut headers = HeaderMap::new();
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.secret.expose_secret()))
-            .map_err(|_| ClientError::Invalid("the credential holds characters that no header can carry".into()))?;
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", token.secret.expose_secret())).map_err(|_| {
+                ClientError::Invalid("the credential holds characters that no header can carry".into())
+            })?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
         if let Some(tenant) = &self.shared.tenant {

@@ -151,12 +151,12 @@ struct Yielded {
 }
 
 impl EventStream {
-    pub(crate) fn start(client: Client, request: StreamRequest) -> Self {
-        let dial = dial::Server::new(client, &request);
+    pub(crate) fn start(client: Client, request: &StreamRequest) -> Self {
+        let dial = dial::Server::new(client, request);
         Self::over(dial, request)
     }
 
-    fn over(dial: impl dial::Dial, request: StreamRequest) -> Self {
+    fn over(dial: impl dial::Dial, request: &StreamRequest) -> Self {
         let (sender, items) = mpsc::channel(ITEMS_MAX);
         let cursor = match &request.start {
             Start::Now => None,

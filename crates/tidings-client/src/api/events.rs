@@ -54,7 +54,9 @@ pub struct EventsPage {
 fn envelopes<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Envelope>, D::Error> {
     Vec::<Box<RawValue>>::deserialize(d)?
         .into_iter()
-        .map(|raw| Envelope::parse(Bytes::from(String::from(Box::<str>::from(raw)))).map_err(D::Error::custom))
+        .map(|raw| {
+            Envelope::parse(Bytes::from(String::from(Box::<str>::from(raw)))).map_err(D::Error::custom)
+        })
         .collect()
 }
 
@@ -65,7 +67,11 @@ struct PublishedMany {
 
 impl Client {
     /// When it returns, the event is on stable storage.
-    pub async fn publish(&self, event: &PublishRequest, idempotency_key: Option<&str>) -> Result<Published, ClientError> {
+    pub async fn publish(
+        &self,
+        event: &PublishRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<Published, ClientError> {
         self.call(Call::post("api/v1/events").json(event).idempotency_key(idempotency_key)).await
     }
 

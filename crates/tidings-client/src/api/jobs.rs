@@ -3,8 +3,8 @@ use std::{ops::Deref, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use tidings_core::{
-    Category, Cursor, JobId, JobType, RawJson, Seq, Subject, TenantId, Timestamp, UniqueKey, UserId, WorkerName,
-    job::StateName,
+    Category, Cursor, JobId, JobType, RawJson, Seq, Subject, TenantId, Timestamp, UniqueKey, UserId,
+    WorkerName, job::StateName,
 };
 
 use crate::{Client, ClientError, EventsPage, request::Call};
@@ -160,7 +160,11 @@ struct Jobs {
 
 impl Client {
     /// Enqueues one job, or returns the live one that holds its unique key.
-    pub async fn enqueue(&self, job: &EnqueueRequest, idempotency_key: Option<&str>) -> Result<JobView, ClientError> {
+    pub async fn enqueue(
+        &self,
+        job: &EnqueueRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<JobView, ClientError> {
         self.call(Call::post("api/v1/jobs").json(job).idempotency_key(idempotency_key)).await
     }
 

@@ -58,6 +58,7 @@ pub struct FailRequest {
     pub retry_in: Option<Duration>,
 }
 
+#[allow(clippy::ref_option, reason = "serde decides the signature")]
 fn as_text<S: serde::Serializer>(duration: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
     duration.map(tidings_core::format_duration).serialize(s)
 }
@@ -69,7 +70,8 @@ struct Leases {
 
 #[derive(Deserialize)]
 struct Lease {
-    lease: String,
+    #[serde(rename = "lease")]
+    token: String,
     attempt: u32,
     expires_at: Timestamp,
     job: JobView,
@@ -102,7 +104,11 @@ impl Client {
     }
 
     /// Enqueues a job and leases it in the same commit: no other worker can have it.
-    pub async fn lease_own(&self, worker: &WorkerName, job: &EnqueueRequest) -> Result<LeasedJob, ClientError> {
+    pub async fn lease_own(
+        &self,
+        worker: &WorkerName,
+        job: &EnqueueRequest,
+    ) -> Result<LeasedJob, ClientError> {
         let mut leases = self.leased(Call::post("api/v1/leases").json(&OwnJob { worker, job })).await?;
         leases.pop().ok_or_else(|| ClientError::Unreadable {
             url: self.base_url().to_owned(),
@@ -114,14 +120,14 @@ impl Client {
         let answer = self.exchange(call).await?;
         let now = self.server_time(answer.date);
         let leases: Leases = answer.json()?;
-        let leased = leases.leases.into_iter().map(|lease| LeasedJob {
-            lease: lease.lease,
+        let all = leases.leases.into_iter().map(|lease| LeasedJob {
+            lease: lease.token,
             attempt: lease.attempt,
             expires_at: lease.expires_at,
             length: lease.expires_at.since(now),
             job: lease.job,
         });
-        Ok(leased.collect())
+        Ok(all.collect())
     }
 
     /// Extends a lease.

@@ -8,11 +8,28 @@ use crate::{Envelope, Problem};
 #[derive(Debug, PartialEq)]
 pub(super) enum Message {
     Event(Box<Envelope>),
-    Open { connection_id: String, epoch: Epoch, head: Seq, oldest: Seq, heartbeat_s: u64 },
-    Heartbeat { cursor: Cursor, head: Seq },
-    Stale { as_of: Option<Timestamp> },
-    Lagged { resume_from: Cursor },
-    Reset { reason: String, epoch: Epoch, oldest: Seq },
+    Open {
+        connection_id: String,
+        epoch: Epoch,
+        head: Seq,
+        oldest: Seq,
+        heartbeat_s: u64,
+    },
+    Heartbeat {
+        cursor: Cursor,
+        head: Seq,
+    },
+    Stale {
+        as_of: Option<Timestamp>,
+    },
+    Lagged {
+        resume_from: Cursor,
+    },
+    Reset {
+        reason: String,
+        epoch: Epoch,
+        oldest: Seq,
+    },
     Closing(Closing),
     Error(Problem),
     /// An answer, or one of a newer release.
@@ -76,7 +93,8 @@ impl Control {
     fn into_message(self) -> Result<Message, MessageError> {
         let kind = self.kind;
         let missing = |field: &str| MessageError(format!("{kind} without {field}"));
-        let epoch = self.epoch.as_deref().map(Epoch::parse).transpose().map_err(|e| MessageError(e.to_string()))?;
+        let epoch =
+            self.epoch.as_deref().map(Epoch::parse).transpose().map_err(|e| MessageError(e.to_string()))?;
         Ok(match kind.as_str() {
             "stream.open" => Message::Open {
                 connection_id: self.connection_id,
@@ -120,7 +138,10 @@ mod tests {
     #[test]
     fn control_messages_read() {
         let heartbeat = parse(r#"{"type":"stream.heartbeat","cursor":"abc:7","head":9}"#).expect("reads");
-        assert_eq!(heartbeat, Message::Heartbeat { cursor: "abc:7".parse().expect("valid"), head: Seq::new(9) });
+        assert_eq!(
+            heartbeat,
+            Message::Heartbeat { cursor: "abc:7".parse().expect("valid"), head: Seq::new(9) }
+        );
         assert!(matches!(
             parse(r#"{"type":"stream.closing","code":1012,"reason":"restart","reconnect_after_ms":250}"#),
             Ok(Message::Closing(Closing { code: 1012, reconnect_after_ms: Some(250), .. }))
@@ -130,7 +151,13 @@ mod tests {
 
     #[test]
     fn what_lacks_its_point_is_refused() {
-        for text in [r#"{"type":"stream.heartbeat","head":9}"#, r#"{"type":"stream.open"}"#, "{}", "[]", "{\"seq\":1}"] {
+        for text in [
+            r#"{"type":"stream.heartbeat","head":9}"#,
+            r#"{"type":"stream.open"}"#,
+            "{}",
+            "[]",
+            "{\"seq\":1}",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

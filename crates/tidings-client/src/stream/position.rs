@@ -21,7 +21,9 @@ pub(super) enum Verdict {
     /// Seen before.
     Duplicate,
     /// Events after the position up to and with this seq are missing.
-    Gap { up_to: Seq },
+    Gap {
+        up_to: Seq,
+    },
 }
 
 impl Position {
@@ -84,7 +86,11 @@ impl Position {
             return None;
         }
         let last = self.seq.unwrap_or_default();
-        Some(if self.contiguous && cursor.seq > last { Verdict::Gap { up_to: cursor.seq } } else { Verdict::Next })
+        Some(if self.contiguous && cursor.seq > last {
+            Verdict::Gap { up_to: cursor.seq }
+        } else {
+            Verdict::Next
+        })
     }
 
     /// Everything up to `seq` has been yielded or does not match.

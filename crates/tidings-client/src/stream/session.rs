@@ -67,7 +67,7 @@ struct Connection {
 }
 
 impl<D: Dial> Session<D> {
-    pub(super) fn new(dial: D, request: StreamRequest, items: mpsc::Sender<Yielded>) -> Self {
+    pub(super) fn new(dial: D, request: &StreamRequest, items: mpsc::Sender<Yielded>) -> Self {
         let position = Position::new(&request.start, request.selection.is_unfiltered());
         Self { dial, position, backoff: request.backoff, failures: 0, items }
     }
@@ -171,10 +171,11 @@ impl<D: Dial> Session<D> {
         let renewal = timeout(RENEWAL_MAX, self.dial.credential().renew(&connection.token)).await;
         connection.renew_at = match renewal {
             Ok(Ok(Some(fresh))) => {
-                let next = wire
-                    .authenticate(&fresh)
-                    .await
-                    .then(|| fresh.renew_in(self.dial.now()).map(|wait| Instant::now() + wait.max(Duration::from_secs(1))));
+                let next = wire.authenticate(&fresh).await.then(|| {
+                    fresh
+                        .renew_in(self.dial.now())
+                        .map(|wait| Instant::now() + wait.max(Duration::from_secs(1)))
+                });
                 connection.token = fresh;
                 next.flatten()
             }
@@ -284,14 +285,12 @@ impl Connection {
             (None, Some(closing)) => (Some(closing.code), closing.reason.clone()),
             (None, None) => (None, ended.reason),
         };
-        match code {
-            // The protocol's own fault, or a refusal: the same would come of trying again.
-            Some(code @ (1002 | 1003 | 1007..=1009 | 4403)) => Over::Ended(StreamError::Closed { code, reason }),
-            _ => {
-                let asked = self.closing.and_then(|c| c.reconnect_after_ms).map(Duration::from_millis);
-                let cause = code.map_or_else(|| reason.clone(), |code| format!("closed with {code} {reason}"));
-                Over::Cut { cause, wait_at_least: asked.or(self.retry) }
-            }
+        // The protocol's own fault, or a refusal: the same would come of trying again.
+        if let Some(code @ (1002 | 1003 | 1007..=1009 | 4403)) = code {
+            return Over::Ended(StreamError::Closed { code, reason });
         }
+        let asked = self.closing.and_then(|c| c.reconnect_after_ms).map(Duration::from_millis);
+        let cause = code.map_or_else(|| reason.clone(), |code| format!("closed with {code} {reason}"));
+        Over::Cut { cause, wait_at_least: asked.or(self.retry) }
     }
 }

@@ -155,7 +155,11 @@ mod tests {
         assert_eq!(whole, ["alive", "retry 2500", "one", "two\nthree", ""]);
         for a in 0..stream.len() {
             for b in a..stream.len() {
-                assert_eq!(records(&[&stream[..a], &stream[a..b], &stream[b..]]), whole, "split at {a} and {b}");
+                assert_eq!(
+                    records(&[&stream[..a], &stream[a..b], &stream[b..]]),
+                    whole,
+                    "split at {a} and {b}"
+                );
             }
         }
     }

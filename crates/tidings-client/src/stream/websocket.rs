@@ -46,7 +46,9 @@ pub(super) async fn open(
             let body = answer.body().as_deref().unwrap_or_default();
             Err(ClientError::Refused(Box::new(Problem::read(answer.status().as_u16(), retry_after, body))))
         }
-        Ok(Err(error @ tungstenite::Error::Io(_))) => Err(ClientError::Disconnected { url, why: error.to_string() }),
+        Ok(Err(error @ tungstenite::Error::Io(_))) => {
+            Err(ClientError::Disconnected { url, why: error.to_string() })
+        }
         Ok(Err(error)) => Err(unreadable(error.to_string())),
         Err(_) => Err(ClientError::Disconnected { url, why: "the handshake took too long".into() }),
     }
