@@ -9,7 +9,7 @@ use super::{
     crowd::{Crowd, check_descriptors},
     latency::{Latencies, LatencySummary},
     message,
-    process::Processes,
+    process::{Processes, crowded, machine_busy_s},
     publisher::{Pace, Publishers},
     tally::Faults,
     target::{Target, Transport},
@@ -56,6 +56,8 @@ pub struct FanoutReport {
     pub cpu_us_per_publish: f64,
     /// The load generator's own share of one core.
     pub generator_load: f64,
+    /// Cores that were busy with neither the server nor the generator.
+    pub others_load: f64,
     /// From the moment at which a message was due to its reading by a subscriber.
     pub latency: LatencySummary,
     pub acknowledgement: LatencySummary,
@@ -75,14 +77,10 @@ impl FanoutReport {
                 offered * 100.0
             ));
         }
-        (!self.faults.is_none()).then(|| {
-            let f = &self.faults;
-            format!(
-                "{} lost, {} doubled, {} out of order, {} subscribers disagree, {} streams ended, {} publishes refused: {}",
-                f.lost, f.doubled, f.out_of_order, f.disagreeing, f.ended, f.refused,
-                f.first.as_deref().unwrap_or("no reason was given")
-            )
-        })
+        if !self.faults.is_none() {
+            return Some(self.faults.to_string());
+        }
+        crowded(self.others_load)
     }
 }
 
@@ -138,6 +136,7 @@ struct Mark {
     stamped: u64,
     server_cpu_s: f64,
     own_cpu_s: f64,
+    busy_s: f64,
 }
 
 impl Run<'_> {
@@ -159,6 +158,7 @@ impl Run<'_> {
             stamped: self.stamped,
             server_cpu_s: self.load.processes.cpu_s()?,
             own_cpu_s: Processes::own().cpu_s()?,
+            busy_s: machine_busy_s()?,
         })
     }
 
@@ -221,6 +221,7 @@ impl Run<'_> {
         let deliveries = end.stamped - start.stamped;
         let published = end.acknowledged - start.acknowledged;
         let cpu_s = end.server_cpu_s - start.server_cpu_s;
+        let own_cpu_s = end.own_cpu_s - start.own_cpu_s;
         let mut faults = self.crowd.faults(self.publishers.acknowledged);
         faults.refused = self.publishers.refused + self.publishers.unanswered();
         if faults.first.is_none() {
@@ -241,7 +242,8 @@ impl Run<'_> {
             deliveries_per_s: deliveries as f64 / seconds,
             cpu_s_per_million: cpu_s * 1e6 / deliveries.max(1) as f64,
             cpu_us_per_publish: cpu_s * 1e6 / published.max(1) as f64,
-            generator_load: (end.own_cpu_s - start.own_cpu_s) / seconds,
+            generator_load: own_cpu_s / seconds,
+            others_load: (end.busy_s - start.busy_s - cpu_s - own_cpu_s).max(0.0) / seconds,
             latency: self.meter.latencies.summary(),
             acknowledgement: self.meter.acknowledgements.summary(),
             faults,

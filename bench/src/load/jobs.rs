@@ -9,7 +9,7 @@ use super::{
     crowd::{Crowd, connect},
     http::{Answer, HttpConnection},
     latency::{Latencies, LatencySummary},
-    process::Processes,
+    process::{Processes, crowded, machine_busy_s},
     target::{Target, Transport},
 };
 
@@ -61,6 +61,8 @@ pub struct JobReport {
     pub cpu_us_per_cycle: f64,
     /// The load generator's own share of one core.
     pub generator_load: f64,
+    /// Cores that were busy with neither the server nor the generator.
+    pub others_load: f64,
     /// From sending the request to its answer.
     pub enqueue: LatencySummary,
     pub complete: LatencySummary,
@@ -74,7 +76,7 @@ pub struct JobReport {
 
 impl JobReport {
     pub fn objection(&self) -> Option<String> {
-        self.faults.first().cloned()
+        self.faults.first().cloned().or_else(|| crowded(self.others_load))
     }
 }
 
@@ -211,6 +213,23 @@ struct Run<'a> {
     counts: Counts,
 }
 
+/// Counters at one moment.
+struct Mark {
+    at_us: u64,
+    cycles: u64,
+    server_cpu_s: f64,
+    own_cpu_s: f64,
+    busy_s: f64,
+}
+
+impl Mark {
+    /// CPU time since `start` of what is no part of the measurement.
+    fn others_s(&self, start: &Self) -> f64 {
+        let known = self.server_cpu_s - start.server_cpu_s + self.own_cpu_s - start.own_cpu_s;
+        (self.busy_s - start.busy_s - known).max(0.0)
+    }
+}
+
 /// How long jobs that are under way may take to finish at the end.
 const DRAIN_US: u64 = 10_000_000;
 
@@ -224,8 +243,8 @@ impl Run<'_> {
         self.counts.measuring = false;
         self.counts.stopping = true;
         self.drain()?;
-        let seconds = (end.0 - start.0) as f64 / 1e6;
-        let cycles = end.1 - start.1;
+        let seconds = (end.at_us - start.at_us) as f64 / 1e6;
+        let cycles = end.cycles - start.cycles;
         self.check();
         Ok(JobReport {
             enqueue_batch: self.load.enqueue_batch,
@@ -233,8 +252,9 @@ impl Run<'_> {
             seconds,
             cycles,
             cycles_per_s: cycles as f64 / seconds,
-            cpu_us_per_cycle: (end.2 - start.2) * 1e6 / cycles.max(1) as f64,
-            generator_load: (end.3 - start.3) / seconds,
+            cpu_us_per_cycle: (end.server_cpu_s - start.server_cpu_s) * 1e6 / cycles.max(1) as f64,
+            generator_load: (end.own_cpu_s - start.own_cpu_s) / seconds,
+            others_load: end.others_s(&start) / seconds,
             enqueue: self.counts.enqueue.summary(),
             complete: self.counts.complete.summary(),
             lease_to_complete: self.counts.lease_to_complete.summary(),
@@ -243,10 +263,14 @@ impl Run<'_> {
         })
     }
 
-    /// Time, cycles, and CPU of the server and of this process.
-    fn mark(&self) -> anyhow::Result<(u64, u64, f64, f64)> {
-        let cpu = (self.load.processes.cpu_s()?, Processes::own().cpu_s()?);
-        Ok((self.clock.now_us(), self.counts.completed, cpu.0, cpu.1))
+    fn mark(&self) -> anyhow::Result<Mark> {
+        Ok(Mark {
+            at_us: self.clock.now_us(),
+            cycles: self.counts.completed,
+            server_cpu_s: self.load.processes.cpu_s()?,
+            own_cpu_s: Processes::own().cpu_s()?,
+            busy_s: machine_busy_s()?,
+        })
     }
 
     fn work_for(&mut self, length: Duration) -> anyhow::Result<()> {

@@ -22,6 +22,30 @@ impl Processes {
     }
 }
 
+/// CPU time that the whole machine has been busy for, in seconds over all cores.
+pub(crate) fn machine_busy_s() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    let line = stat
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("cpu "))
+        .context("stat begins with all cores")?;
+    // user nice system idle iowait irq softirq steal; what follows is contained in these.
+    let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).filter_map(|f| f.parse().ok()).collect();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    Ok((ticks.iter().sum::<u64>() - idle) as f64 / 100.0)
+}
+
+/// The share of one core that programs which are no part of a measurement may use. Beyond it the
+/// figures are those of a contest for the processor.
+pub(crate) const OTHERS_MAX: f64 = 0.2;
+
+/// Why a measurement beside `others` cores of foreign work proves nothing.
+pub(crate) fn crowded(others: f64) -> Option<String> {
+    (others > OTHERS_MAX)
+        .then(|| format!("other programs used {others:.2} cores meanwhile: the run proves nothing"))
+}
+
 fn cpu_s(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
@@ -50,5 +74,19 @@ mod tests {
         let before = own.cpu_s().expect("readable");
         assert!(own.resident_kib().expect("readable") > 100.0);
         assert!(own.cpu_s().expect("readable") >= before);
+    }
+
+    #[test]
+    fn foreign_work_spoils_a_run_and_is_seen_in_the_machines_time() {
+        assert!(crowded(OTHERS_MAX / 2.0).is_none());
+        assert!(crowded(OTHERS_MAX * 2.0).is_some_and(|why| why.contains("proves nothing")));
+        // Time that this process uses shows in the machine's.
+        let (own, machine) =
+            (Processes::own().cpu_s().expect("readable"), machine_busy_s().expect("readable"));
+        let mut spent = 0_u64;
+        while Processes::own().cpu_s().expect("readable") < own + 0.1 {
+            spent = spent.wrapping_add(1);
+        }
+        assert!(machine_busy_s().expect("readable") - machine > 0.05, "after {spent} turns");
     }
 }

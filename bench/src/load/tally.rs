@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::message::{Stamp, read_digits};
@@ -80,6 +82,22 @@ impl Faults {
             self.out_of_order += tally.disorders;
             self.disagreeing += u64::from(*digest.get_or_insert(tally.digest) != tally.digest);
         }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lost, {} doubled, {} out of order, {} subscribers disagree, {} streams ended, {} publishes refused: {}",
+            self.lost,
+            self.doubled,
+            self.out_of_order,
+            self.disagreeing,
+            self.ended,
+            self.refused,
+            self.first.as_deref().unwrap_or("no reason was given")
+        )
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::{Options, in_turn};
 use crate::{
-    load::{Latencies, LatencySummary, message},
+    load::{Latencies, LatencySummary, Processes, crowded, machine_busy_s, message},
     reference::{
         append::Append,
         sqlite::{BareSqlite, Ids},
@@ -64,6 +64,8 @@ struct CommitReport {
     batch_measured: f64,
     events_per_s: f64,
     commits_per_s: f64,
+    /// Cores that were busy with other programs.
+    others_load: f64,
     /// From handing an event (in bare programs: a batch) over until it is durable.
     latency: LatencySummary,
 }
@@ -94,7 +96,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
             .map(|((who, batch), reports)| row(*who, *batch, reports))
             .collect(),
         checks: checks.collect(),
-        objections: Vec::new(),
+        objections: contenders
+            .iter()
+            .zip(&reports)
+            .flat_map(|((who, batch), reports)| reports.iter().map(move |r| (who, batch, r)))
+            .filter_map(|(who, batch, r)| {
+                crowded(r.others_load).map(|why| format!("{batch}: {}: {why}", who.name()))
+            })
+            .collect(),
         runs: contenders
             .iter()
             .zip(&reports)
@@ -118,6 +127,7 @@ fn row(who: Who, batch: usize, reports: &[CommitReport]) -> Row {
             of("events/commit", &|r| r.batch_measured),
             of("p50 ms", &|r| r.latency.p50_ms),
             of("p99 ms", &|r| r.latency.p99_ms),
+            of("others' load", &|r| r.others_load),
         ],
     }
 }
@@ -180,12 +190,11 @@ fn journal(folder: &Path, threads: usize, batch: usize, length: Duration) -> any
         }
         // What the first moments cost once is not counted.
         tokio::time::sleep(length / 5).await;
-        let mark = || {
-            (counter.commits.load(Ordering::Relaxed), counter.events.load(Ordering::Relaxed), Instant::now())
-        };
-        let start = mark();
+        let mark =
+            || Mark::now(counter.commits.load(Ordering::Relaxed), counter.events.load(Ordering::Relaxed));
+        let start = mark()?;
         tokio::time::sleep(length).await;
-        let end = mark();
+        let end = mark()?;
         stop.store(true, Ordering::Relaxed);
         let mut all = Latencies::new();
         while let Some(latencies) = callers.join_next().await {
@@ -193,7 +202,7 @@ fn journal(folder: &Path, threads: usize, batch: usize, length: Duration) -> any
         }
         journal.close().await;
         store.close().await;
-        Ok(report(batch, end.0 - start.0, end.1 - start.1, end.2 - start.2, &all))
+        Ok(report(batch, &start, &end, &all))
     })
 }
 
@@ -226,14 +235,15 @@ fn repeat(
         commit()?;
     }
     let mut latencies = Latencies::new();
-    let (start, mut commits) = (Instant::now(), 0);
-    while start.elapsed() < length {
+    let start = Mark::now(0, 0)?;
+    let mut commits = 0;
+    while start.at.elapsed() < length {
         let sent = Instant::now();
         commit()?;
         latencies.record(sent.elapsed().as_micros() as u64, 1);
         commits += 1;
     }
-    Ok(report(batch, commits, commits * batch as u64, start.elapsed(), &latencies))
+    Ok(report(batch, &start, &Mark::now(commits, commits * batch as u64)?, &latencies))
 }
 
 fn bare(folder: &Path, batch: usize, length: Duration) -> anyhow::Result<CommitReport> {
@@ -276,13 +286,31 @@ fn append(folder: &Path, batch: usize, length: Duration) -> anyhow::Result<Commi
     repeat(batch, length, || append.commit(record.as_bytes(), batch))
 }
 
-fn report(batch: usize, commits: u64, events: u64, length: Duration, latencies: &Latencies) -> CommitReport {
-    let seconds = length.as_secs_f64();
+/// Counters at one moment.
+struct Mark {
+    at: Instant,
+    commits: u64,
+    events: u64,
+    /// CPU time of all that is not this process.
+    others_s: f64,
+}
+
+impl Mark {
+    fn now(commits: u64, events: u64) -> anyhow::Result<Self> {
+        let others_s = machine_busy_s()? - Processes::own().cpu_s()?;
+        Ok(Self { at: Instant::now(), commits, events, others_s })
+    }
+}
+
+fn report(batch: usize, start: &Mark, end: &Mark, latencies: &Latencies) -> CommitReport {
+    let seconds = (end.at - start.at).as_secs_f64();
+    let (commits, events) = (end.commits - start.commits, end.events - start.events);
     CommitReport {
         batch,
         batch_measured: events as f64 / commits.max(1) as f64,
         events_per_s: events as f64 / seconds,
         commits_per_s: commits as f64 / seconds,
+        others_load: (end.others_s - start.others_s).max(0.0) / seconds,
         latency: latencies.summary(),
     }
 }

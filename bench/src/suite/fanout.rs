@@ -69,7 +69,8 @@ pub(super) fn outcome(
         .iter()
         .zip(reports)
         .flat_map(|(contender, reports)| reports.iter().map(move |report| (*contender, report)))
-        // A peer that loses messages is worth a figure, but only an unoffered load spoils the comparison.
+        // A peer that loses messages keeps its figure; a load that was not offered or a crowded machine
+        // spoils the comparison whoever was measured.
         .filter(|(contender, report)| *contender == Contender::Tidings || report.faults.is_none())
         .filter_map(|(contender, report)| {
             report.objection().map(|why| format!("{}: {why}", contender.name()))
@@ -102,6 +103,7 @@ fn row(contender: Contender, reports: &[FanoutReport]) -> Row {
                 (r.faults.lost + r.faults.doubled + r.faults.out_of_order + r.faults.disagreeing) as f64
             }),
             of("generator load", &|r| r.generator_load),
+            of("others' load", &|r| r.others_load),
         ],
     }
 }

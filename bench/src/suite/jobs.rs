@@ -76,6 +76,7 @@ fn row(kind: Enqueue, reports: &[JobReport]) -> Row {
             of("complete p99 ms", &|r| r.complete.p99_ms),
             of("lease to done p50 ms", &|r| r.lease_to_complete.p50_ms),
             of("generator load", &|r| r.generator_load),
+            of("others' load", &|r| r.others_load),
         ],
     }
 }
