@@ -66,6 +66,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
 fn prepare(conn: &Connection) -> Result<(), OpenError> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Else a statement with a bound LIMIT, or one bound where a partial index has a constant, is
+    // compiled anew each time that it is bound.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Only an orderly close checkpoints: then what a crash leaves and what dropping leaves are the same.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())

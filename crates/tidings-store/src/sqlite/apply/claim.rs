@@ -96,13 +96,21 @@ impl Txn<'_> {
 
     /// Marks jobs whose time has come. No event tells of it.
     fn promote(&mut self, types: &[JobType]) -> Result<()> {
-        let mut left = PROMOTED_MAX;
-        let mut promote = self.conn.prepare_cached(
-            "UPDATE jobs SET state = 1 WHERE key IN
-                 (SELECT key FROM jobs WHERE state = 0 AND job_type = ? AND run_at <= ? ORDER BY run_at LIMIT ?)",
+        let mut due = self.conn.prepare_cached(
+            "SELECT key FROM jobs WHERE state = 0 AND job_type = ? AND run_at <= ? ORDER BY run_at LIMIT ?",
         )?;
+        let mut left = PROMOTED_MAX;
         for job_type in types {
-            left -= promote.execute(params![job_type.as_str(), self.now.as_micros(), left as i64])?;
+            let keys: Vec<JobKey> = due
+                .query_map(params![job_type.as_str(), self.now.as_micros(), left as i64], |row| row.get(0))?
+                .collect::<Result<_>>()?;
+            left -= keys.len();
+            if !keys.is_empty() {
+                let mut promote = self.conn.prepare_cached("UPDATE jobs SET state = 1 WHERE key = ?")?;
+                for key in keys {
+                    promote.execute([key])?;
+                }
+            }
         }
         Ok(())
     }

@@ -264,6 +264,22 @@ async fn what_cannot_be_stored_is_rejected_and_rolled_back() {
     assert_eq!(world.publish("acme", 1).await[0].seq, Seq::new(2));
 }
 
+#[tokio::test]
+async fn a_statement_is_compiled_once() {
+    let bench = Bench::new();
+    let (store, _world) = bench.open();
+    inspect(&store, |conn| {
+        let sql = "SELECT key FROM jobs WHERE state = ? AND run_at <= ? ORDER BY run_at LIMIT ?";
+        let mut statement = conn.prepare(sql).expect("compiles");
+        for n in 0..10 {
+            let keys = statement.query_map([n, n, n + 1], |row| row.get::<_, i64>(0)).expect("runs");
+            assert_eq!(keys.count(), 0);
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    })
+    .await;
+}
+
 static FATAL: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
 
 #[tokio::test]
