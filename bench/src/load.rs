@@ -30,7 +30,7 @@ pub use idle::{IdleLoad, IdleReport, idle};
 pub use jobs::{JobLoad, JobReport, jobs};
 pub use latency::{Latencies, LatencySummary};
 pub use process::Processes;
-pub(crate) use process::{crowded, machine_busy_s};
+pub(crate) use process::{OTHERS_MAX, crowded, machine_busy_s};
 pub use publisher::Pace;
 pub use tally::Faults;
 pub use target::{Dialect, Target, Transport};

@@ -7,13 +7,16 @@ mod idle;
 mod jobs;
 mod paced;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
 use crate::{
     child::Child,
-    load::{Processes, Target},
+    load::{OTHERS_MAX, Processes, Target, machine_busy_s},
     reference::{bare::Writes, nchan::Nchan},
     report::Outcome,
     scratch::Scratch,
@@ -144,8 +147,18 @@ fn start_bare(writes: Writes) -> anyhow::Result<(Child, Target)> {
     Ok((child, Target::plain(addr)))
 }
 
+/// What a report says of the machine it was made on.
+trait Measured {
+    /// Cores that were busy with what is no part of the measurement.
+    fn others_load(&self) -> f64;
+}
+
+/// How often a run is repeated because others crowded it, before its figures are kept with an objection.
+/// Nothing but the foreign load decides: a run is never repeated for its result.
+const REPEATS_MAX: usize = 4;
+
 /// Runs every contender once in each round; returns each one's reports in the order of `contenders`.
-fn in_turn<C: Copy, R>(
+fn in_turn<C: Copy, R: Measured>(
     options: &Options,
     contenders: &[C],
     name: impl Fn(C) -> String,
@@ -155,10 +168,36 @@ fn in_turn<C: Copy, R>(
     for round in 1..=options.rounds {
         for (contender, reports) in contenders.iter().zip(&mut reports) {
             eprintln!("round {round} of {}: {}", options.rounds, name(*contender));
-            reports.push(run(*contender).with_context(|| name(*contender))?);
+            let repeats_max = if options.quick { 0 } else { REPEATS_MAX };
+            for repeat in 0..=repeats_max {
+                if !options.quick {
+                    await_quiet()?;
+                }
+                let report = run(*contender).with_context(|| name(*contender))?;
+                if repeat == repeats_max || report.others_load() <= OTHERS_MAX {
+                    reports.push(report);
+                    break;
+                }
+                eprintln!("  others used {:.2} cores meanwhile: once more", report.others_load());
+            }
         }
     }
     Ok(reports)
+}
+
+/// Waits until the machine has nothing else to do, but at most so long.
+const QUIET_DEADLINE: Duration = Duration::from_mins(3);
+
+fn await_quiet() -> anyhow::Result<()> {
+    let deadline = Instant::now() + QUIET_DEADLINE;
+    loop {
+        let (start, before) = (Instant::now(), machine_busy_s()?);
+        std::thread::park_timeout(Duration::from_secs(1));
+        let load = (machine_busy_s()? - before) / start.elapsed().as_secs_f64();
+        if load <= OTHERS_MAX / 2.0 || Instant::now() > deadline {
+            return Ok(());
+        }
+    }
 }
 
 /// Whether `path` is a program that can be started.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     crowd::{Crowd, check_descriptors},
-    process::Processes,
+    process::{Processes, machine_busy_s},
     target::{Target, Transport},
 };
 
@@ -32,6 +32,8 @@ pub struct IdleReport {
     pub cpu_us_per_handshake: f64,
     /// Server CPU while all were idle, in percent of one core.
     pub idle_cpu_percent: f64,
+    /// Cores that were busy with neither the server nor the generator while all were idle.
+    pub others_load: f64,
     /// Connections that ended while they were held.
     pub ended: u64,
     pub first_end: Option<String>,
@@ -62,7 +64,10 @@ pub fn idle(load: &IdleLoad) -> anyhow::Result<IdleReport> {
     let cpu_before = load.processes.cpu_s()?;
     let mut crowd = Crowd::connect(&mut poll, &load.target, load.transport, load.connections)?;
     let cpu_connected = load.processes.cpu_s()?;
+    let foreign_s = || anyhow::Ok(machine_busy_s()? - load.processes.cpu_s()? - Processes::own().cpu_s()?);
+    let foreign_before = foreign_s()?;
     crowd.idle(&mut poll, load.hold)?;
+    let foreign = (foreign_s()? - foreign_before).max(0.0);
     let idle_cpu_s = load.processes.cpu_s()? - cpu_connected;
     let after = load.processes.resident_kib()?;
     let faults = crowd.faults(0);
@@ -75,6 +80,7 @@ pub fn idle(load: &IdleLoad) -> anyhow::Result<IdleReport> {
         resident_kib_after: after,
         cpu_us_per_handshake: (cpu_connected - cpu_before) * 1e6 / count,
         idle_cpu_percent: idle_cpu_s / load.hold.as_secs_f64() * 100.0,
+        others_load: foreign / load.hold.as_secs_f64(),
         ended: faults.ended,
         first_end: faults.first,
     })

@@ -17,7 +17,7 @@ use tidings_store::{
 };
 use tokio::task::JoinSet;
 
-use super::{Options, in_turn};
+use super::{Measured, Options, in_turn};
 use crate::{
     load::{Latencies, LatencySummary, Processes, crowded, machine_busy_s, message},
     reference::{
@@ -68,6 +68,12 @@ struct CommitReport {
     others_load: f64,
     /// From handing an event (in bare programs: a batch) over until it is durable.
     latency: LatencySummary,
+}
+
+impl Measured for CommitReport {
+    fn others_load(&self) -> f64 {
+        self.others_load
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {

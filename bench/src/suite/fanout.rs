@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Contender, Options, in_turn};
+use super::{Contender, Measured, Options, in_turn};
 use crate::{
     load::{FanoutLoad, FanoutReport, Pace, Transport, fanout},
     reference::bare::Writes,
@@ -20,6 +20,12 @@ const CONTENDERS: [Contender; 5] = [
     Contender::Bare(Writes::Coalesced),
     Contender::Bare(Writes::PerMessage),
 ];
+
+impl Measured for FanoutReport {
+    fn others_load(&self) -> f64 {
+        self.others_load
+    }
+}
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Vec<Outcome>> {
     [Transport::WebSocket, Transport::Sse].into_iter().map(|transport| one(options, transport)).collect()

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Contender, Options, in_turn};
+use super::{Contender, Measured, Options, in_turn};
 use crate::{
     load::{IdleLoad, IdleReport, Transport, idle},
     reference::bare::Writes,
@@ -12,6 +12,12 @@ const KIB_MAX: f64 = 8.0;
 
 const CONTENDERS: [Contender; 3] =
     [Contender::Tidings, Contender::Bare(Writes::PerMessage), Contender::Nchan { workers: 1 }];
+
+impl Measured for IdleReport {
+    fn others_load(&self) -> f64 {
+        self.others_load
+    }
+}
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let connections = if options.quick { CONNECTIONS / 10 } else { CONNECTIONS };

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Contender, Options, in_turn};
+use super::{Contender, Measured, Options, in_turn};
 use crate::{
     load::{JobLoad, JobReport, jobs},
     report::{Bound, Check, Figure, Outcome, Row, median},
@@ -24,6 +24,12 @@ impl Enqueue {
             Self::OneByOne => "tidings, a request per job".to_owned(),
             Self::Arrays => format!("tidings, enqueued {ARRAY} at a time"),
         }
+    }
+}
+
+impl Measured for JobReport {
+    fn others_load(&self) -> f64 {
+        self.others_load
     }
 }
 
