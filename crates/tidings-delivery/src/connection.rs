@@ -39,6 +39,8 @@ impl Serialize for ConnectionId {
 pub struct NewConnection {
     pub id: ConnectionId,
     pub principal: Arc<Principal>,
+    /// Before its credential was judged. What was closed since then closes it too.
+    pub judged_at: Instant,
     pub protocol: Protocol,
     /// What the client sent behind its request.
     pub received: Bytes,

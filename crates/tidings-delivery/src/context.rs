@@ -1,16 +1,20 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tidings_core::{Clock, Entropy};
 use tidings_live::{Hub, PageRequest};
 use tokio::runtime::Handle;
 
 use crate::{
-    Control, DeliveryConfig, Observer,
+    CloseReason, ConnectionInfo, Control, DeliveryConfig, Observer,
     active::Active,
-    mailbox::{Mailbox, Order, Target},
+    mailbox::{Mailbox, Order, Target, Which},
     session::Session,
 };
 
@@ -25,7 +29,18 @@ pub(crate) struct Context {
     pub(crate) runtime: Handle,
     pub(crate) active: Active,
     draining: AtomicBool,
+    closures: Mutex<Vec<Closure>>,
 }
+
+/// What was closed at one moment.
+struct Closure {
+    at: Instant,
+    which: Which,
+    why: CloseReason,
+}
+
+/// How long a connection may take from the judgement of its credential to being served.
+const OPENING_MAX: Duration = Duration::from_secs(60);
 
 impl Context {
     pub(crate) fn new(
@@ -37,7 +52,23 @@ impl Context {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let (runtime, active, draining) = (Handle::current(), Active::default(), AtomicBool::new(false));
-        Self { config, hub, control, observer, clock, entropy, runtime, active, draining }
+        let closures = Mutex::default();
+        Self { config, hub, control, observer, clock, entropy, runtime, active, draining, closures }
+    }
+
+    /// Remembers what is closed, for connections that are being opened: to be called before the drivers
+    /// are told.
+    pub(crate) fn remember(&self, which: Which, why: CloseReason) {
+        let now = Instant::now();
+        let mut closures = self.closures.lock();
+        closures.retain(|closure| now.saturating_duration_since(closure.at) < OPENING_MAX);
+        closures.push(Closure { at: now, which, why });
+    }
+
+    /// Whether the connection was closed after `judged_at`, before it was there.
+    pub(crate) fn closed_since(&self, judged_at: Instant, info: &ConnectionInfo) -> Option<CloseReason> {
+        let closures = self.closures.lock();
+        closures.iter().find(|c| c.at >= judged_at && (c.which)(info)).map(|c| c.why)
     }
 
     pub(crate) fn start_draining(&self) {

@@ -115,13 +115,15 @@ impl Delivery {
         (Task::new(self.0.context.clone(), mailbox, io, new), registered)
     }
 
-    /// Closes the connections that `which` names, those that are being attached included.
+    /// Closes the connections that `which` names, those included whose credential was judged before and
+    /// that are still being opened.
     pub fn close_where(
         &self,
         which: impl Fn(&ConnectionInfo) -> bool + Send + Sync + 'static,
         reason: CloseReason,
     ) {
         let which: crate::mailbox::Which = Arc::new(which);
+        self.0.context.remember(which.clone(), reason);
         self.tell_all(|| Order::CloseWhere(which.clone(), reason));
     }
 

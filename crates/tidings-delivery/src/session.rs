@@ -88,7 +88,7 @@ pub(crate) enum Step {
 
 impl Session {
     pub(crate) fn new(context: Arc<Context>, new: NewConnection, now: Instant) -> Self {
-        let NewConnection { id, principal, protocol, received: _, slot } = new;
+        let NewConnection { id, principal, judged_at, protocol, received: _, slot } = new;
         let config = &context.config;
         let (stream, transport) = match protocol {
             Protocol::WebSocket(stream) => (Some(stream), Transport::WebSocket),
@@ -120,6 +120,9 @@ impl Session {
         session.watch_expiry(now);
         if let Some(stream) = stream {
             session.open(stream, transport);
+        }
+        if let Some(why) = session.context.closed_since(judged_at, &session.info) {
+            session.close(&why, now);
         }
         session
     }
