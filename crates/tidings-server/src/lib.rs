@@ -1,1 +1,42 @@
+//! The HTTP server, also as a library.
+//!
+//! - [`config`] is what it is told; [`App`] is everything that runs, wired together; [`Server`] listens
+//!   for it and [`App::router`] mounts in another axum application.
+//! - `routes` are the operations, `access` decides who may do them, [`problem`] is what they say when
+//!   they refuse.
+//! - `leases` is where workers wait; `streams` and `listener` hand live connections to
+//!   `tidings-delivery`.
+//! - [`metrics`] is everything that `/metrics` shows.
 
+mod access;
+mod app;
+mod body;
+pub mod config;
+mod drain;
+mod health;
+mod idempotency;
+mod ids;
+mod layers;
+mod leases;
+mod lifecycle;
+mod listener;
+pub mod metrics;
+mod openapi;
+mod params;
+mod path;
+pub mod problem;
+mod refusal;
+mod request_id;
+mod rescue;
+mod retention;
+mod revocation;
+mod routes;
+mod services;
+mod settings;
+mod streams;
+mod tenants;
+
+pub use app::{App, StartError};
+pub use drain::Drain;
+pub use lifecycle::{Ended, Server};
+pub use settings::Settings;

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+use tidings_core::{Principal, Scope, TenantId, Tenants};
+use tidings_store::{Command, Operation};
+
+use crate::problem::Problem;
+
+use super::{Access, acting, forbidden, gate::Gate, lacks, may::Need};
+
+/// Claims jobs and reports on them.
+#[derive(Debug)]
+pub(crate) struct WorkAccess {
+    pub(crate) tenants: Tenants,
+    principal: Arc<Principal>,
+    may_create: bool,
+    gate: Gate,
+}
+
+impl WorkAccess {
+    /// The same in one tenant, with what `N` needs besides.
+    pub(crate) fn in_one_tenant<N: Need>(self) -> Result<Access<N>, Problem> {
+        N::check(&self.principal)?;
+        match self.tenants {
+            Tenants::One(tenant) => Ok(Access::already(self.principal, tenant, self.may_create, self.gate)),
+            Tenants::Set(_) | Tenants::All => {
+                Err(forbidden("A key for several tenants can only lease jobs and report on them."))
+            }
+        }
+    }
+}
+
+impl<S> FromRequestParts<S> for WorkAccess
+where
+    S: Send + Sync,
+    Gate: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let gate = Gate::from_ref(state);
+        let principal = gate.by_header(&parts.headers).await?;
+        if !principal.has(Scope::JobsWork) {
+            return Err(lacks(Scope::JobsWork));
+        }
+        let tenants = acting::tenants(&principal, &parts.headers)?;
+        // A worker may wait for a tenant that its use would make; a suspended one is refused.
+        let may_create = match &tenants {
+            Tenants::One(tenant) => gate.look_up(&principal, tenant).await?,
+            Tenants::Set(_) | Tenants::All => false,
+        };
+        Ok(Self { tenants, principal, may_create, gate })
+    }
+}
+
+/// Acts on tenants themselves.
+#[derive(Debug)]
+pub(crate) struct OperatorAccess;
+
+impl<S> FromRequestParts<S> for OperatorAccess
+where
+    S: Send + Sync,
+    Gate: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let principal = Gate::from_ref(state).by_header(&parts.headers).await?;
+        if principal.is_operator() { Ok(Self) } else { Err(lacks(Scope::SystemAdmin)) }
+    }
+}
+
+/// Makes, lists and revokes keys: a tenant's, or the operator's own where it names none.
+#[derive(Debug)]
+pub(crate) struct KeyAccess {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) tenant: Option<TenantId>,
+    may_create: bool,
+    gate: Gate,
+}
+
+impl KeyAccess {
+    /// The command that does `operation` in the tenant that was named.
+    pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
+        let tenant = self.tenant.clone().expect("an operator's own keys have commands of their own");
+        if self.may_create {
+            self.gate.directory.admit_new()?;
+        }
+        Ok(Command::Tenant { tenant, create: self.may_create, operation })
+    }
+}
+
+impl<S> FromRequestParts<S> for KeyAccess
+where
+    S: Send + Sync,
+    Gate: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let gate = Gate::from_ref(state);
+        let principal = gate.by_header(&parts.headers).await?;
+        if !principal.has(Scope::KeysManage) {
+            return Err(lacks(Scope::KeysManage));
+        }
+        let named = acting::named(&principal, &parts.headers)?;
+        let tenant = match (&principal.grant.tenants, named) {
+            (_, Some(named)) => Some(named),
+            (Tenants::One(own), None) => Some(own.clone()),
+            (_, None) if principal.is_operator() => None,
+            (_, None) => {
+                return Err(forbidden("A key for several tenants can only lease jobs and report on them."));
+            }
+        };
+        let may_create = match &tenant {
+            Some(tenant) => gate.look_up(&principal, tenant).await?,
+            None => false,
+        };
+        Ok(Self { principal, tenant, may_create, gate })
+    }
+}

@@ -1,0 +1,150 @@
+//! The server's parts, wired together.
+
+mod capabilities;
+mod commits;
+mod error;
+mod start;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tidings_auth::{AdminKey, Authenticator};
+use tidings_delivery::Delivery;
+use tidings_live::Hub;
+use tidings_store::{Journal, SqliteStore, Store};
+
+use crate::{
+    access::Gate,
+    config::Loaded,
+    drain::Drain,
+    health::Health,
+    ids::Ids,
+    leases::{Claimer, Desk, ProgressDesk},
+    metrics::Metrics,
+    services::Services,
+    settings::Settings,
+    streams,
+    tenants::TenantAdmin,
+};
+
+pub use error::StartError;
+
+/// A running Tidings: the log, the feeds, the connections and their housekeeping. A clone is the same
+/// one. Listen for it with a [`Server`](crate::Server), or mount its [`router`](App::router).
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    sqlite: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
+    journal: Journal,
+    hub: Hub,
+    delivery: Delivery,
+    gate: Gate,
+    admin: TenantAdmin,
+    admin_key: AdminKey,
+    desk: Desk,
+    claimer: Claimer,
+    progress: ProgressDesk,
+    streams: streams::Desk,
+    settings: Settings,
+    metrics: Metrics,
+    drain: Drain,
+    health: Health,
+    ids: Ids,
+    services: Services,
+}
+
+impl App {
+    /// Where the administrator's key is, and whether this start made it.
+    pub fn admin_key(&self) -> &AdminKey {
+        &self.0.admin_key
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub fn drain(&self) -> &Drain {
+        &self.0.drain
+    }
+
+    pub fn delivery(&self) -> &Delivery {
+        &self.0.delivery
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.0.gate.authenticator
+    }
+
+    /// The metrics of now as OpenMetrics text.
+    pub fn scrape(&self) -> String {
+        let parts = &self.0;
+        let live = parts.hub.stats();
+        let gauges = &parts.metrics.live;
+        let limit = parts.settings.get().limits.lag.0;
+        gauges.utilization.set(limit.map_or(0.0, |limit| live.largest_lag as f64 / limit as f64));
+        gauges.feeds.set(live.feeds as i64);
+        gauges.ring_bytes.set(live.ring_bytes as i64);
+        gauges.page_bytes.set(live.page_bytes as i64);
+        parts.metrics.log.queued.set(parts.journal.stats().queued as i64);
+        parts.metrics.encode()
+    }
+
+    /// Takes over what a reload may change. Where the issuers' keys cannot be loaded, nothing changes.
+    pub fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
+        self.authenticator().reload(&loaded.config.auth.to_auth()?)?;
+        self.0.settings.reload(&loaded.config);
+        Ok(())
+    }
+
+    /// Returns when a part has failed that the server cannot be without.
+    pub async fn failed(&self) {
+        tokio::select! {
+            () = self.0.services.failed() => {}
+            () = self.0.delivery.failed() => {}
+        }
+    }
+
+    /// Stops in order: new streams and leases are refused, waiting ones are answered, every live
+    /// connection is told to come back later, leases that reached nobody go back, and what was
+    /// accepted is committed. `window` bounds the wait for clients, not for the disk.
+    pub async fn stop(&self, window: Duration) {
+        self.stop_clients(window).await;
+        self.stop_rest().await;
+    }
+
+    /// Sends live connections and waiting workers away.
+    pub(crate) async fn stop_clients(&self, window: Duration) {
+        self.0.drain.begin();
+        self.0.desk.ring_all();
+        self.0.delivery.drain(window).await;
+    }
+
+    /// Ends everything behind the routes, when no request needs it any more.
+    pub(crate) async fn stop_rest(&self) {
+        let parts = &self.0;
+        parts.claimer.settle().await;
+        parts.progress.flush().await;
+        parts.services.stop().await;
+        parts.journal.close().await;
+        parts.sqlite.close().await;
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("delivery", &self.0.delivery).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+use std::io;
+
+use tidings_auth::{ConfigError as IssuerError, KeysError, OpenError as AuthOpenError};
+use tidings_store::OpenError;
+
+use crate::config::ConfigError;
+
+/// Why the server did not start, or a reload was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("opening the store")]
+    Store(#[from] OpenError),
+    #[error("the server's own keys")]
+    Keys(#[from] KeysError),
+    #[error("the configuration")]
+    Config(#[from] ConfigError),
+    #[error("the configuration of an issuer")]
+    Issuers(#[from] IssuerError),
+    #[error("getting ready to judge credentials")]
+    Auth(#[from] AuthOpenError),
+    #[error("starting the threads that serve live connections")]
+    Delivery(#[source] io::Error),
+    #[error("listening on {address}")]
+    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("listening for signals")]
+    Signals(#[source] io::Error),
+}

@@ -1,0 +1,252 @@
+//! Request bodies: JSON of bounded size that says exactly where it is wrong.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRef, FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::{Serialize, de::DeserializeOwned};
+
+use tidings_core::format_duration;
+
+use crate::{
+    config::Limits,
+    problem::{Kind, Problem},
+    settings::Settings,
+};
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// One item, or an array of them.
+#[derive(Debug)]
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T: DeserializeOwned> OneOrMany<T> {
+    /// An array where the first letter says so: reading both ways would lose where the mistake is.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Problem> {
+        if text.trim_ascii_start().first() == Some(&b'[') {
+            read(text).map(Self::Many)
+        } else {
+            read(text).map(Self::One)
+        }
+    }
+}
+
+impl<T> OneOrMany<T> {
+    pub(crate) const fn is_one(&self) -> bool {
+        matches!(self, Self::One(_))
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(item) => vec![item],
+            Self::Many(items) => items,
+        }
+    }
+
+    /// Turns each item into what it asks for; `make` gets the item's path in the body.
+    pub(crate) fn try_map<U>(
+        self,
+        mut make: impl FnMut(&str, T) -> Result<U, Problem>,
+    ) -> Result<OneOrMany<U>, Problem> {
+        match self {
+            Self::One(item) => make("$", item).map(OneOrMany::One),
+            Self::Many(items) => {
+                let made = items.into_iter().enumerate().map(|(i, item)| make(&format!("$[{i}]"), item));
+                made.collect::<Result<_, _>>().map(OneOrMany::Many)
+            }
+        }
+    }
+}
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    Settings: FromRef<S>,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let limits = Settings::from_ref(state).get().limits.clone();
+        json_type(request.headers())?;
+        read(&collect(request.into_body(), &limits).await?).map(Self)
+    }
+}
+
+/// The bytes of a JSON body that the handler reads itself.
+#[derive(Debug)]
+pub(crate) struct JsonText(pub(crate) Bytes);
+
+impl<S> FromRequest<S> for JsonText
+where
+    S: Send + Sync,
+    Settings: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let limits = Settings::from_ref(state).get().limits.clone();
+        json_type(request.headers())?;
+        collect(request.into_body(), &limits).await.map(Self)
+    }
+}
+
+/// A body that may be left out; `T::default()` stands for it.
+#[derive(Debug)]
+pub(crate) struct OptionalJson<T>(pub(crate) T);
+
+impl<S, T> FromRequest<S> for OptionalJson<T>
+where
+    S: Send + Sync,
+    Settings: FromRef<S>,
+    T: DeserializeOwned + Default,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let limits = Settings::from_ref(state).get().limits.clone();
+        let typed = json_type(request.headers());
+        let text = collect(request.into_body(), &limits).await?;
+        if text.trim_ascii().is_empty() {
+            return Ok(Self(T::default()));
+        }
+        typed?;
+        read(&text).map(Self)
+    }
+}
+
+fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::UnsupportedMediaType,
+        "Send the body as JSON, with Content-Type: application/json.",
+    ))
+}
+
+async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+    let (limit, time) = (limits.body_bytes, limits.request_timeout.0);
+    let Ok(collected) = tokio::time::timeout(time, Limited::new(body, limit).collect()).await else {
+        let detail =
+            format!("The body did not arrive within {} (limits.request_timeout).", format_duration(time));
+        return Err(Problem::new(Kind::RequestTimeout, detail));
+    };
+    match collected {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(Problem::new(
+            Kind::TooLarge,
+            format!("The body is larger than {limit} bytes (limits.body_bytes)."),
+        )),
+        Err(_) => Err(Problem::new(Kind::MalformedJson, "The body ended before it was complete.")),
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    if std::str::from_utf8(text).is_err() {
+        return Err(Problem::new(Kind::MalformedJson, "The body is not UTF-8."));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let path = e.path().to_string();
+        located(e.inner(), &path)
+    })?;
+    reader.end().map_err(|e| located(&e, "."))?;
+    Ok(value)
+}
+
+/// Broken JSON is 400; JSON that says the wrong thing is 422, with the path to it.
+fn located(error: &serde_json::Error, path: &str) -> Problem {
+    let text = error.to_string();
+    // serde_json appends the place; a value's own error knows none.
+    let message = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+    let (line, column) = (error.line(), error.column());
+    if error.is_data() {
+        let path = if path == "." {
+            "$".to_owned()
+        } else {
+            format!("${}{path}", if path.starts_with('[') { "" } else { "." })
+        };
+        return invalid(&path, message);
+    }
+    Problem::new(
+        Kind::MalformedJson,
+        format!("The body is not valid JSON at line {line}, column {column}: {message}."),
+    )
+}
+
+/// A field that cannot be taken.
+pub(crate) fn invalid(path: &str, message: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::InvalidBody, format!("{path}: {message}.")).with("path", path)
+}
+
+/// An answer of JSON.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut text = Vec::with_capacity(512);
+    serde_json::to_writer(&mut text, value).expect("answers have string keys and no failing serializer");
+    raw(status, text)
+}
+
+/// An answer whose JSON text is ready.
+pub(crate) fn raw(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, content_type, text.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use tidings_core::RawJson;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only whether it reads is looked at")]
+    struct Item {
+        n: u8,
+        #[serde(default)]
+        data: Option<RawJson>,
+    }
+
+    fn refused(text: &str) -> (Kind, String) {
+        let problem = OneOrMany::<Item>::parse(text.as_bytes()).expect_err("must be refused");
+        (problem.kind(), problem.detail().to_owned())
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_place() {
+        for (text, kind, part) in [
+            ("", Kind::MalformedJson, "line 1, column 0"),
+            ("{", Kind::MalformedJson, "line 1, column 1"),
+            ("{\"n\":1}x", Kind::MalformedJson, "trailing"),
+            ("{\"n\":01}", Kind::MalformedJson, "line 1"),
+            ("nul", Kind::MalformedJson, "line 1"),
+            ("{\"n\":\"1\"}", Kind::InvalidBody, "$.n: invalid type"),
+            ("{\"n\":300}", Kind::InvalidBody, "$.n: "),
+            ("{}", Kind::InvalidBody, "missing field `n`"),
+            ("{\"n\":1,\"m\":2}", Kind::InvalidBody, "unknown field `m`"),
+            ("{\"n\":1,\"n\":2}", Kind::InvalidBody, "duplicate field"),
+            ("[{\"n\":1},{\"n\":false}]", Kind::InvalidBody, "$[1].n: "),
+            ("{\"n\":1,\"data\":[1e999]}", Kind::InvalidBody, "$.data: "),
+            ("7", Kind::InvalidBody, "$: "),
+        ] {
+            let (got, detail) = refused(text);
+            assert_eq!(got, kind, "{text}: {detail}");
+            assert!(detail.contains(part), "{text}: {detail}");
+        }
+        let deep = format!("{{\"n\":1,\"data\":{}{}}}", "[".repeat(100), "]".repeat(100));
+        assert!(refused(&deep).1.contains("deeper than 64"));
+        let bottomless = format!("{{\"n\":{}", "[".repeat(200_000));
+        assert_eq!(refused(&bottomless).0, Kind::InvalidBody);
+    }
+}

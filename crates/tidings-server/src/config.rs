@@ -1,0 +1,54 @@
+//! What a server is told: one TOML file, `TIDINGS_SECTION__KEY` over it, flags over both.
+//!
+//! Each concern has a struct with its defaults, units and checks; [`Loaded`] is the whole with where each
+//! value came from. Unknown keys are errors, so that a misspelt limit is not a limit that is not there.
+
+mod auth;
+mod error;
+mod layers;
+mod limits;
+mod loaded;
+mod sections;
+mod value;
+
+use serde::{Deserialize, Serialize};
+
+pub use auth::{Auth, Issuer, IssuerKey};
+pub use error::ConfigError;
+pub use limits::Limits;
+pub use loaded::{Loaded, Origin, Row, Sources};
+pub use sections::{
+    Cors, Create, Drain, Jobs, Live, Log, LogFormat, Mode, Retention, Server, SlowClientsSetting, Tenants,
+};
+pub use value::{Off, RateText, Span};
+
+/// Every effective value.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub auth: Auth,
+    pub cors: Cors,
+    pub live: Live,
+    pub tenants: Tenants,
+    pub jobs: Jobs,
+    pub limits: Limits,
+    pub drain: Drain,
+    pub retention: Retention,
+    pub log: Log,
+}
+
+impl Config {
+    /// Looks at what the types cannot: ranges, and values that must fit together.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.server.validate()?;
+        self.auth.validate()?;
+        self.cors.validate()?;
+        self.live.validate()?;
+        self.jobs.validate()?;
+        self.limits.validate()?;
+        self.drain.validate()?;
+        self.retention.validate()?;
+        self.log.validate()
+    }
+}

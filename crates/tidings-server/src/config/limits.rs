@@ -1,0 +1,88 @@
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Off, RateText, Span};
+
+/// What one client, one request or one connection may cost. SIGHUP reloads them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Live connections of the whole server; beyond it 503.
+    pub connections: usize,
+    /// Inbound messages of one WebSocket; a burst of twice as many is taken.
+    pub messages_per_connection: Off<RateText>,
+    /// Bytes of an inbound WebSocket message; beyond it 1009.
+    pub frame_bytes: usize,
+    /// Bytes of a request's body; beyond it 413.
+    pub body_bytes: usize,
+    /// Bytes of one event's data, or of one job's payload or result; beyond it 413.
+    pub event_bytes: usize,
+    /// Items of an array; beyond it 413.
+    pub batch_items: usize,
+    /// How often the server pings a WebSocket.
+    pub ping_interval: Off<Span>,
+    /// How long after a ping nothing may come.
+    pub pong_deadline: Span,
+    /// How long a WebSocket may send nothing at all, pongs included.
+    pub idle_timeout: Off<Span>,
+    /// How long a request's head may take.
+    pub header_timeout: Span,
+    /// How long a request's body may take to arrive; beyond it 408.
+    pub request_timeout: Span,
+    /// How many events a live subscriber may be behind; beyond it 4408.
+    pub lag: Off<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1_000,
+            messages_per_connection: Off::at(RateText::per_second(20)),
+            frame_bytes: 1 << 20,
+            body_bytes: 1 << 20,
+            event_bytes: 64 << 10,
+            batch_items: 1_000,
+            ping_interval: Off::at(Span::secs(30)),
+            pong_deadline: Span::secs(60),
+            idle_timeout: Off::at(Span::secs(300)),
+            header_timeout: Span::secs(10),
+            request_timeout: Span::secs(30),
+            lag: Off::at(1_000),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        within("limits.connections", self.connections, 1, 10_000_000)?;
+        within("limits.frame_bytes", self.frame_bytes, 1_024, 64 << 20)?;
+        within("limits.body_bytes", self.body_bytes, 1_024, 64 << 20)?;
+        within("limits.event_bytes", self.event_bytes, 64, 16 << 20)?;
+        within("limits.batch_items", self.batch_items, 1, 10_000)?;
+        if self.event_bytes > self.body_bytes {
+            let message = "must not be more than limits.body_bytes: no event of that size could be sent";
+            return Err(ConfigError::invalid("limits.event_bytes", message));
+        }
+        if self.lag.0 == Some(0) {
+            return Err(ConfigError::invalid("limits.lag", "must be at least 1; \"off\" lifts it"));
+        }
+        for (key, span) in [
+            ("limits.ping_interval", self.ping_interval.0),
+            ("limits.pong_deadline", Some(self.pong_deadline)),
+            ("limits.idle_timeout", self.idle_timeout.0),
+            ("limits.header_timeout", Some(self.header_timeout)),
+            ("limits.request_timeout", Some(self.request_timeout)),
+        ] {
+            if span.is_some_and(|s| s.0.is_zero()) {
+                return Err(ConfigError::invalid(key, "must be longer than zero"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within(key: &str, value: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(key, format!("must be from {min} to {max}, not {value}")))
+}

@@ -1,0 +1,268 @@
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tidings_core::JobType;
+
+use super::{ConfigError, Off, RateText, Span};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where clients connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is.
+    pub ops_listen: Off<SocketAddr>,
+    /// The folder of the log and the keys.
+    pub data: PathBuf,
+    /// `sqlite`: the embedded store, in `data`.
+    pub store: String,
+    pub mode: Mode,
+    /// An echo route for conformance suites.
+    pub debug_echo: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Production,
+    /// Verbosity `debug` may be asked for.
+    Development,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            ops_listen: Off::at(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            data: PathBuf::from("./data"),
+            store: "sqlite".into(),
+            mode: Mode::Production,
+            debug_echo: false,
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.store != "sqlite" {
+            let message = "this release has the embedded store only: leave it out or write \"sqlite\"";
+            return Err(ConfigError::invalid("server.store", message));
+        }
+        if self.data.as_os_str().is_empty() {
+            return Err(ConfigError::invalid("server.data", "must name a folder"));
+        }
+        if self.ops_listen.0.is_some_and(|a| !a.ip().is_loopback()) {
+            let message =
+                "must be a loopback address: /metrics asks for no credential. Put a proxy in front of it";
+            return Err(ConfigError::invalid("server.ops_listen", message));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// The origins whose pages may call the API, such as `https://app.example.com`. SIGHUP reloads them.
+    pub origins: Vec<String>,
+}
+
+impl Cors {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for origin in &self.origins {
+            if !is_origin(origin) {
+                let message = format!(
+                    "{origin:?} is not an origin: write scheme, host and port only, such as https://app.example.com; \
+                     a wildcard is not taken"
+                );
+                return Err(ConfigError::invalid("cors.origins", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As a browser writes it in `Origin`: lower-case, no path, no default port needed.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    !host.is_empty()
+        && !host.bytes().any(|b| b.is_ascii_uppercase() || b.is_ascii_whitespace() || b.is_ascii_control())
+        && !host.contains(['/', '*', '@', '?', '#'])
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Live {
+    pub slow_clients: SlowClientsSetting,
+    /// How often a stream says where it is.
+    pub heartbeat: Span,
+    /// How long a socket may take nothing before it is cut.
+    pub stall: Span,
+}
+
+/// What happens to a subscriber that is more than `limits.lag` behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowClientsSetting {
+    /// It is told where to resume and closed.
+    Disconnect,
+    /// It is caught up from the log.
+    CatchUp,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            slow_clients: SlowClientsSetting::Disconnect,
+            heartbeat: Span::secs(15),
+            stall: Span::secs(30),
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        positive("live.heartbeat", self.heartbeat)?;
+        positive("live.stall", self.stall)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tenants {
+    pub create: Create,
+}
+
+/// Who makes tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// The first use by a credential that was made here.
+    Auto,
+    /// An operator only.
+    Explicit,
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        Self { create: Create::Auto }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jobs {
+    /// How long a lease holds without a heartbeat.
+    pub lease: Span,
+    /// How many progress events of one job are written; the newest report wins.
+    pub progress_rate: RateText,
+    /// How many jobs of a type one tenant may have running.
+    pub concurrency: BTreeMap<JobType, u32>,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { lease: Span::secs(30), progress_rate: RateText::per_second(10), concurrency: BTreeMap::new() }
+    }
+}
+
+impl Jobs {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.lease.0.as_millis() < 500 || self.lease > Span::secs(86_400) {
+            return Err(ConfigError::invalid("jobs.lease", "must be from 500ms to 1d"));
+        }
+        match self.concurrency.iter().find(|(_, n)| **n == 0) {
+            Some((job_type, _)) => {
+                Err(ConfigError::invalid(format!("jobs.concurrency.{job_type}"), "must be at least 1"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// How long a stopping server waits for connections and requests.
+    pub timeout: Span,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { timeout: Span::secs(30) }
+    }
+}
+
+impl Drain {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.timeout > Span::secs(3_600) {
+            return Err(ConfigError::invalid("drain.timeout", "must be at most 1h"));
+        }
+        Ok(())
+    }
+}
+
+/// How long events are kept: whichever bound is met first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    pub age: Off<Span>,
+    pub events_per_tenant: Off<u64>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { age: Off::at(Span::secs(7 * 86_400)), events_per_tenant: Off::at(1_000_000) }
+    }
+}
+
+impl Retention {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(age) = self.age.0 {
+            positive("retention.age", age)?;
+        }
+        if self.events_per_tenant.0 == Some(0) {
+            return Err(ConfigError::invalid(
+                "retention.events_per_tenant",
+                "must be at least 1; \"off\" lifts it",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// As `RUST_LOG` is written: `info`, `tidings_server=debug,info`. SIGHUP reloads it.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+impl Log {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match self.filter.parse::<tracing_subscriber::EnvFilter>() {
+            Ok(_) => Ok(()),
+            Err(e) => Err(ConfigError::invalid("log.filter", format!("is not a filter such as info: {e}"))),
+        }
+    }
+}
+
+fn positive(key: &str, span: Span) -> Result<(), ConfigError> {
+    if span.0.is_zero() { Err(ConfigError::invalid(key, "must be longer than zero")) } else { Ok(()) }
+}

@@ -1,0 +1,295 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tidings_core::{Event, EventType, JobType, TenantId, Tenants, Timestamp};
+use tokio::sync::Notify;
+
+use super::interest::Interest;
+
+/// Where workers wait for jobs.
+///
+/// A worker takes its place *before* it looks for jobs, so that none that is committed in between is
+/// missed. A job that becomes available wakes one place: the oldest that waits for its type and tenant,
+/// else the oldest that is just looking, which then looks once more. A place that was woken and leaves
+/// with jobs, or leaves altogether, passes its turn on, so that no job waits while a worker does.
+///
+/// One lock, held for a walk over the groups of equal interest; nothing is awaited under it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Desk(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    groups: Mutex<Groups>,
+    /// The earliest time at which a group has something due moved forward.
+    due_moved: Notify,
+    /// Types whose running jobs are limited: each that ends makes room for another.
+    limited: Vec<JobType>,
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    list: Vec<Group>,
+    next_place: u64,
+}
+
+/// The places of one interest, oldest first.
+#[derive(Debug)]
+struct Group {
+    interest: Interest,
+    places: VecDeque<Entry>,
+    /// When the next job of this interest falls due, as far as is known.
+    due: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    looking: bool,
+    /// Woken and not yet looked again.
+    woken: bool,
+    bell: Arc<Notify>,
+}
+
+/// One worker's place at the desk; dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Place {
+    desk: Desk,
+    interest: Interest,
+    number: u64,
+    bell: Arc<Notify>,
+}
+
+impl Desk {
+    /// `limited` are the types of which a tenant may have only so many running.
+    pub(crate) fn new(limited: Vec<JobType>) -> Self {
+        Self(Arc::new(Shared { limited, ..Shared::default() }))
+    }
+
+    /// Takes a place and starts looking.
+    pub(crate) fn take_place(&self, tenants: Tenants, types: Vec<JobType>) -> Place {
+        let interest = Interest::new(tenants, types);
+        let bell = Arc::new(Notify::new());
+        let mut groups = self.0.groups.lock();
+        let number = groups.next_place;
+        groups.next_place += 1;
+        let entry = Entry { number, looking: true, woken: false, bell: Arc::clone(&bell) };
+        match groups.list.iter_mut().find(|g| g.interest == interest) {
+            Some(group) => group.places.push_back(entry),
+            None => {
+                let group = Group { interest: interest.clone(), places: [entry].into(), due: None };
+                groups.list.push(group);
+            }
+        }
+        drop(groups);
+        Place { desk: self.clone(), interest, number, bell }
+    }
+
+    /// Wakes workers for what these events made available. Called at each commit; never blocks long.
+    pub(crate) fn committed(&self, events: &[Arc<Event>]) {
+        let mut groups = self.0.groups.lock();
+        if groups.list.is_empty() {
+            return;
+        }
+        let mut due_moved = false;
+        for event in events {
+            let Some(job) = &event.fact.job else { continue };
+            match availability(event) {
+                Some(at) if at > event.time => due_moved |= groups.due_at(&event.tenant, &job.job_type, at),
+                Some(_) => groups.wake_one(&event.tenant, &job.job_type),
+                None => {}
+            }
+            if ends_lease(&event.fact.event_type) && self.0.limited.contains(&job.job_type) {
+                groups.wake_one(&event.tenant, &job.job_type);
+            }
+        }
+        drop(groups);
+        if due_moved {
+            self.0.due_moved.notify_one();
+        }
+    }
+
+    /// When [`Desk::ring_due`] has something to do next.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.0.groups.lock().list.iter().filter_map(|g| g.due).min()
+    }
+
+    /// Returns when [`Desk::next_due`] may have become earlier.
+    pub(crate) async fn due_moved(&self) {
+        self.0.due_moved.notified().await;
+    }
+
+    /// Wakes one worker of each group that has something due.
+    pub(crate) fn ring_due(&self, now: Timestamp) {
+        let mut groups = self.0.groups.lock();
+        for group in groups.list.iter_mut().filter(|g| g.due.is_some_and(|due| due <= now)) {
+            group.due = None;
+            group.wake();
+        }
+    }
+
+    /// Wakes everyone: the server is stopping, or a tenant has come back.
+    pub(crate) fn ring_all(&self) {
+        for entry in self.0.groups.lock().list.iter_mut().flat_map(|g| &mut g.places) {
+            entry.wake();
+        }
+    }
+
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.0.groups.lock().list.iter().map(|g| g.places.len()).sum()
+    }
+}
+
+impl Place {
+    /// Call it after looking found nothing, with when the next job falls due; returns when it is worth
+    /// looking again. Cancel-safe: the place is kept.
+    pub(crate) async fn wait(&self, next_due: Option<Timestamp>) {
+        let again = {
+            let mut groups = self.desk.0.groups.lock();
+            let Some(group) = groups.group_mut(&self.interest) else { return };
+            if let Some(due) = next_due {
+                group.due_by(due);
+            }
+            group.entry_mut(self.number).is_none_or(|entry| {
+                entry.looking = entry.woken;
+                std::mem::take(&mut entry.woken)
+            })
+        };
+        self.desk.0.due_moved.notify_one();
+        if again {
+            return;
+        }
+        self.bell.notified().await;
+        let mut groups = self.desk.0.groups.lock();
+        if let Some(entry) = groups.group_mut(&self.interest).and_then(|g| g.entry_mut(self.number)) {
+            entry.looking = true;
+            entry.woken = false;
+        }
+    }
+
+    #[cfg(test)]
+    fn is_looking(&self) -> bool {
+        let mut groups = self.desk.0.groups.lock();
+        groups.group_mut(&self.interest).and_then(|g| g.entry_mut(self.number)).is_some_and(|e| e.looking)
+    }
+
+    /// Leaves with jobs. `more` says whether others may be left; else `next_due` when there will be.
+    pub(crate) fn leave_served(self, more: bool, next_due: Option<Timestamp>) {
+        let mut groups = self.desk.0.groups.lock();
+        if let Some(group) = groups.group_mut(&self.interest) {
+            if let Some(due) = next_due {
+                group.due_by(due);
+            }
+            if more {
+                group.wake_other_than(self.number);
+            }
+        }
+        drop(groups);
+        if next_due.is_some() {
+            self.desk.0.due_moved.notify_one();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut groups = self.desk.0.groups.lock();
+        let Some(at) = groups.list.iter().position(|g| g.interest == self.interest) else { return };
+        let group = &mut groups.list[at];
+        let turn =
+            group.places.iter().position(|e| e.number == self.number).and_then(|i| group.places.remove(i));
+        if turn.is_some_and(|entry| entry.woken) {
+            group.wake();
+        }
+        if groups.list[at].places.is_empty() {
+            groups.list.swap_remove(at);
+        }
+    }
+}
+
+impl Groups {
+    fn group_mut(&mut self, interest: &Interest) -> Option<&mut Group> {
+        self.list.iter_mut().find(|g| g.interest == *interest)
+    }
+
+    /// Wakes the oldest place that waits for this, else the oldest that is looking.
+    fn wake_one(&mut self, tenant: &TenantId, job_type: &JobType) {
+        let mut entries: Vec<_> = self
+            .list
+            .iter_mut()
+            .filter(|g| g.interest.covers(tenant, job_type))
+            .filter_map(|g| g.places.iter_mut().filter(|e| !e.woken).min_by_key(|e| (e.looking, e.number)))
+            .collect();
+        if let Some(entry) = entries.iter_mut().min_by_key(|e| (e.looking, e.number)) {
+            entry.wake();
+        }
+    }
+
+    /// Notes for each group that waits for this when it falls due; whether any has moved forward.
+    fn due_at(&mut self, tenant: &TenantId, job_type: &JobType, at: Timestamp) -> bool {
+        let mut moved = false;
+        for group in self.list.iter_mut().filter(|g| g.interest.covers(tenant, job_type)) {
+            moved |= group.due_by(at);
+        }
+        moved
+    }
+}
+
+impl Group {
+    fn due_by(&mut self, at: Timestamp) -> bool {
+        let moved = self.due.is_none_or(|due| at < due);
+        if moved {
+            self.due = Some(at);
+        }
+        moved
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.places.iter_mut().find(|e| e.number == number)
+    }
+
+    fn wake(&mut self) {
+        self.wake_other_than(u64::MAX);
+    }
+
+    fn wake_other_than(&mut self, number: u64) {
+        let others = self.places.iter_mut().filter(|e| e.number != number && !e.woken);
+        if let Some(entry) = others.min_by_key(|e| (e.looking, e.number)) {
+            entry.wake();
+        }
+    }
+}
+
+impl Entry {
+    fn wake(&mut self) {
+        self.woken = true;
+        if !self.looking {
+            self.bell.notify_one();
+        }
+    }
+}
+
+/// When the job that an event tells of can be leased; `None` where the event makes no job available.
+fn availability(event: &Event) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Data {
+        run_at: Timestamp,
+    }
+    let kind = &event.fact.event_type;
+    if *kind == EventType::JOB_QUEUED {
+        return Some(event.time);
+    }
+    if *kind != EventType::JOB_SCHEDULED && *kind != EventType::JOB_RETRYING {
+        return None;
+    }
+    let data = serde_json::from_slice::<Data>(event.fact.body.minimal.as_bytes());
+    Some(data.map_or(event.time, |data| data.run_at))
+}
+
+fn ends_lease(kind: &EventType) -> bool {
+    kind.is_terminal() || *kind == EventType::JOB_RETRYING
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::time::Duration;
+
+use tidings_core::{EventBody, EventId, JobId, JobRef, NewEvent, RawJson, Seq};
+use tokio::time::timeout;
+
+use super::*;
+
+fn event(tenant: &str, event_type: EventType, job_type: &str, data: &str) -> Arc<Event> {
+    Arc::new(Event {
+        seq: Seq::new(1),
+        time: Timestamp::from_secs(100),
+        tenant: tenant.parse().expect("valid"),
+        fact: NewEvent {
+            id: EventId::from_bytes([0; 16]),
+            event_type,
+            job: Some(JobRef { id: JobId::from_bytes([0; 16]), job_type: job_type.parse().expect("valid") }),
+            owner: None,
+            subject: None,
+            body: EventBody::same_for_all(RawJson::parse(data).expect("valid")),
+        },
+    })
+}
+
+fn queued(tenant: &str, job_type: &str) -> Arc<Event> {
+    event(tenant, EventType::JOB_QUEUED, job_type, "{}")
+}
+
+fn place(desk: &Desk, tenant: &str, types: &[&str]) -> Place {
+    let types = types.iter().map(|t| t.parse().expect("valid")).collect();
+    desk.take_place(Tenants::One(tenant.parse().expect("valid")), types)
+}
+
+/// Whether the place is rung before anything else can happen.
+async fn rung(place: &Place) -> bool {
+    timeout(Duration::ZERO, place.wait(None)).await.is_ok()
+}
+
+#[tokio::test]
+async fn one_job_wakes_the_one_that_has_waited_longest() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["b", "a"]));
+    assert!(!rung(&first).await && !rung(&second).await);
+    desk.committed(&[queued("acme", "a")]);
+    assert!(!rung(&second).await, "one job, one worker");
+    assert!(rung(&first).await);
+    desk.committed(&[queued("acme", "b"), queued("other", "a"), queued("acme", "c")]);
+    assert!(rung(&second).await);
+    assert!(!rung(&first).await);
+}
+
+#[tokio::test]
+async fn a_job_that_is_committed_while_a_worker_looks_is_not_missed() {
+    let desk = Desk::default();
+    let looking = place(&desk, "acme", &["a"]);
+    desk.committed(&[queued("acme", "a")]);
+    assert!(rung(&looking).await, "it looks once more");
+    assert!(!rung(&looking).await);
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_passes_its_turn_on() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["a"]));
+    assert!(!rung(&first).await && !rung(&second).await);
+    desk.committed(&[queued("acme", "a")]);
+    drop(first);
+    assert!(rung(&second).await);
+    drop(second);
+    assert_eq!(desk.waiting(), 0);
+    assert!(desk.0.groups.lock().list.is_empty());
+}
+
+#[tokio::test]
+async fn who_takes_all_it_may_wakes_the_next() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["a"]));
+    assert!(!rung(&second).await);
+    first.leave_served(true, None);
+    assert!(rung(&second).await);
+}
+
+#[tokio::test]
+async fn what_is_scheduled_rings_when_it_is_due() {
+    let desk = Desk::default();
+    let waiting = place(&desk, "acme", &["a"]);
+    assert!(!rung(&waiting).await);
+    let at = Timestamp::from_secs(105);
+    desk.committed(&[event("acme", EventType::JOB_SCHEDULED, "a", &format!(r#"{{"run_at":"{at}"}}"#))]);
+    assert!(!rung(&waiting).await);
+    assert_eq!(desk.next_due(), Some(at));
+    desk.ring_due(Timestamp::from_secs(104));
+    assert!(!rung(&waiting).await);
+    desk.ring_due(at);
+    assert!(rung(&waiting).await);
+    assert_eq!(desk.next_due(), None);
+    desk.committed(&[event("acme", EventType::JOB_SCHEDULED, "a", r#"{"run_at":"1970-01-01T00:01:40Z"}"#)]);
+    assert!(rung(&waiting).await, "a released job is there at once");
+}
+
+#[tokio::test]
+async fn an_end_makes_room_only_where_room_is_limited() {
+    let desk = Desk::new(vec!["slow".parse().expect("valid")]);
+    let waiting = place(&desk, "acme", &["slow", "fast"]);
+    assert!(!rung(&waiting).await);
+    desk.committed(&[event("acme", EventType::JOB_COMPLETED, "fast", "{}")]);
+    assert!(!rung(&waiting).await);
+    desk.committed(&[event("acme", EventType::JOB_COMPLETED, "slow", "{}")]);
+    assert!(rung(&waiting).await);
+}
+
+/// Any order of arrivals, jobs, looks and departures: while a worker waits unrung, no job is there.
+#[tokio::test]
+async fn no_job_waits_while_a_worker_does() {
+    for seed in 0..200_u64 {
+        let desk = Desk::default();
+        let (mut state, mut jobs) = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, 0_u32);
+        let mut places: Vec<Place> = Vec::new();
+        for step in 0..60 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state % 4 {
+                0 => places.push(place(&desk, "acme", &["a"])),
+                1 => {
+                    jobs += 1;
+                    desk.committed(&[queued("acme", "a")]);
+                }
+                2 if !places.is_empty() => drop(places.remove((state >> 8) as usize % places.len())),
+                _ => {}
+            }
+            // Everyone who is rung, or new, looks and leaves with a job where there is one.
+            let mut i = 0;
+            while i < places.len() {
+                if jobs > 0 && (rung(&places[i]).await || places[i].is_looking()) {
+                    jobs -= 1;
+                    places.remove(i).leave_served(jobs > 0, None);
+                    i = 0;
+                } else {
+                    i += 1;
+                }
+            }
+            assert!(
+                jobs == 0 || places.is_empty(),
+                "seed {seed}, step {step}: {jobs} jobs, {} workers",
+                places.len()
+            );
+        }
+    }
+}

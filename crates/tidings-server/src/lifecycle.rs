@@ -1,0 +1,121 @@
+//! From configuration to a server that listens, and to its orderly end.
+
+mod ops;
+mod signals;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use parking_lot::Mutex;
+use tidings_core::{SystemClock, SystemEntropy};
+use tidings_delivery::Delivery;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    app::{App, StartError},
+    config::Loaded,
+    listener::{Listener, ListenerConfig},
+};
+
+pub use signals::Ended;
+
+/// A server that listens. Dropping it without [`Server::stop`] leaves the folder as a killed process
+/// would.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    loaded: Mutex<Loaded>,
+    addresses: Addresses,
+    /// Stops accepting and lets requests in flight end.
+    closing: CancellationToken,
+    listeners: TaskTracker,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    api: SocketAddr,
+    ops: Option<SocketAddr>,
+}
+
+impl Server {
+    /// Binds both listeners before the store is opened, so that an address in use changes nothing;
+    /// then starts everything on the current tokio runtime.
+    pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let config = &loaded.config;
+        let bounds =
+            ListenerConfig { header_timeout: config.limits.header_timeout.0, ..ListenerConfig::default() };
+        let api = bind(config.server.listen, bounds.clone())?;
+        let ops = config.server.ops_listen.0.map(|address| bind(address, bounds)).transpose()?;
+        let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
+        let app = App::start(config.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+        let server = Self {
+            loaded: Mutex::new(loaded),
+            addresses,
+            closing: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            app,
+        };
+        server.listen(api, server.app.router());
+        if let Some(ops) = ops {
+            server.listen(ops, ops::router(&server.app));
+        }
+        Ok(server)
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.addresses.api
+    }
+
+    /// Where `/metrics` is, unless it is off.
+    pub const fn ops_address(&self) -> Option<SocketAddr> {
+        self.addresses.ops
+    }
+
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The file that holds the administrator's key, where this start has made it.
+    pub fn new_admin_key(&self) -> Option<PathBuf> {
+        let key = self.app.admin_key();
+        key.created.then(|| key.path.clone())
+    }
+
+    /// Reads the configuration again and takes over limits, allow-lists, issuers and the log filter,
+    /// which it returns. Whatever is wrong leaves everything as it was.
+    pub fn reload(&self) -> Result<String, StartError> {
+        let mut loaded = self.loaded.lock();
+        let next = loaded.reload()?;
+        self.app.reload(&next)?;
+        let filter = next.config.log.filter.clone();
+        *loaded = next;
+        Ok(filter)
+    }
+
+    /// Stops in order. New streams are refused and `/health/ready` is 503 from the first moment;
+    /// clients get `drain.timeout`.
+    pub async fn stop(&self) {
+        let window = self.app.settings().get().drain.timeout.0;
+        // Streams are told first, while requests are still answered: who comes now is told to go
+        // elsewhere, and a load balancer that looks at readiness sees it turn.
+        self.app.stop_clients(window).await;
+        self.closing.cancel();
+        self.listeners.close();
+        if tokio::time::timeout(window, self.listeners.wait()).await.is_err() {
+            tracing::warn!("requests were still in flight when the drain's window was over");
+        }
+        self.app.stop_rest().await;
+    }
+
+    fn listen(&self, listener: Listener, router: axum::Router) {
+        let delivery: Delivery = self.app.delivery().clone();
+        self.listeners.spawn(listener.run(router, delivery, self.closing.clone()));
+    }
+}
+
+fn bind(address: SocketAddr, bounds: ListenerConfig) -> Result<Listener, StartError> {
+    Listener::bind(address, bounds).map_err(|source| StartError::Listen { address, source })
+}
+
+fn address(listener: &Listener) -> SocketAddr {
+    listener.local_addr().expect("a bound socket has an address")
+}

@@ -1,0 +1,19 @@
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{HeaderValue, header};
+
+use crate::app::App;
+
+/// What operators' programs ask, on an address of their own.
+pub(super) fn router(app: &App) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(app.clone())
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))], app.scrape()).into_response()
+}

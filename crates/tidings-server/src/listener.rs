@@ -1,0 +1,103 @@
+//! The accept loop: HTTP/1 by hyper around sockets that stay ours.
+//!
+//! A handler that begins a stream puts a [`Takeover`] into its response. Once hyper has written the
+//! response's head, the socket is taken out of hyper and handed to a shard, which serves it from then on:
+//! hyper's buffers and this connection's task are gone.
+//!
+//! Requests that come this way carry the extension [`NativeSocket`]. A router that is mounted in
+//! another application gets none, and its streams go the generic way.
+
+mod accept;
+mod connection;
+mod handoff;
+mod tap;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tidings_delivery::{Delivery, NewConnection};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use handoff::Takeover;
+
+/// Bounds of the connections that hyper has.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// How long a request's head may take, and how long a kept-alive connection may be idle.
+    pub header_timeout: Duration,
+    /// Connections at one time that are no streams (yet); more wait in the kernel's backlog.
+    pub connections: usize,
+    /// Bytes that a request's head may have.
+    pub head_bytes: usize,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self { header_timeout: Duration::from_secs(10), connections: 4_096, head_bytes: 64 << 10 }
+    }
+}
+
+/// Marks a request whose socket can be taken over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NativeSocket;
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    config: ListenerConfig,
+}
+
+impl Listener {
+    /// Binds `addr`; connections wait in the backlog until [`run`](Self::run). To be called on a tokio
+    /// runtime.
+    pub fn bind(addr: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
+        const BACKLOG: i32 = 4_096;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+        // A restart must not wait for the last connections of its predecessor to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(Self { tcp: TcpListener::from_std(socket.into())?, config })
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves until `shutdown`: then nothing more is accepted, requests that have begun are finished, and idle
+    /// connections are closed. Returns when hyper has no connection any more; streams are `delivery`'s.
+    pub async fn run(self, router: Router, delivery: Delivery, shutdown: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            router,
+            delivery,
+            places: Arc::new(Semaphore::new(self.config.connections)),
+            config: self.config,
+            shutdown,
+            tracker: tracker.clone(),
+        });
+        accept::run(self.tcp, shared).await;
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+/// What every connection uses.
+struct Shared {
+    router: Router,
+    delivery: Delivery,
+    places: Arc<Semaphore>,
+    config: ListenerConfig,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Shared {
+    /// A stream begins: from here on the socket belongs to a shard.
+    fn hand_over(&self, socket: std::net::TcpStream, new: NewConnection) {
+        self.delivery.attach(socket, new);
+    }
+}

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+use super::distribution::{Distribution, LATENCY_SECONDS};
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    requests: Family<Answered, Counter>,
+    problems: Family<Type, Counter>,
+    duration: Distribution,
+    pub(crate) panics: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    /// The route's template, never the path itself.
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Type {
+    r#type: &'static str,
+}
+
+impl Http {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let http = Self {
+            requests: Family::default(),
+            problems: Family::default(),
+            duration: Distribution::new(LATENCY_SECONDS),
+            panics: Counter::default(),
+        };
+        registry.register(
+            "http_requests",
+            "Requests answered, by route, method and status",
+            http.requests.clone(),
+        );
+        registry.register("http_problems", "Requests refused, by problem type", http.problems.clone());
+        registry.register(
+            "http_request_duration_seconds",
+            "From a request's head to its answer's; long polls included",
+            http.duration.clone(),
+        );
+        registry.register("http_panics", "Handlers that panicked", http.panics.clone());
+        http
+    }
+
+    pub(crate) fn answered(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&Answered { route: route.to_owned(), method, status }).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn problem(&self, slug: &'static str) {
+        self.problems.get_or_create(&Type { r#type: slug }).inc();
+    }
+}

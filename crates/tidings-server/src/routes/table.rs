@@ -1,0 +1,74 @@
+//! Every route there is.
+
+use axum::{
+    Router,
+    routing::{MethodRouter, get, post},
+};
+
+use crate::{app::App, config::Config, openapi, streams};
+
+use super::{events, health, jobs, keys, leases, queues, tenants, tickets};
+
+/// A path with its handlers.
+type Route = (&'static str, MethodRouter<App>);
+
+/// The API's routes; those of `config` that are off are not there.
+pub(crate) fn routes(config: &Config) -> Vec<Route> {
+    let mut routes: Vec<Route> = vec![
+        ("/api/v1/jobs", post(jobs::enqueue).get(jobs::list)),
+        ("/api/v1/jobs/{id}", get(jobs::show)),
+        ("/api/v1/jobs/{id}/events", get(jobs::events)),
+        ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
+        ("/api/v1/jobs/{id}/retry", post(jobs::retry)),
+        ("/api/v1/leases", post(leases::claim)),
+        ("/api/v1/leases/{id}/heartbeat", post(leases::heartbeat)),
+        ("/api/v1/leases/{id}/progress", post(leases::progress)),
+        ("/api/v1/leases/{id}/complete", post(leases::complete)),
+        ("/api/v1/leases/{id}/fail", post(leases::fail)),
+        ("/api/v1/leases/{id}/release", post(leases::release)),
+        ("/api/v1/queues", get(queues::queues)),
+        ("/api/v1/events", post(events::publish).get(events::read)),
+        ("/api/v1/ws", get(streams::ws)),
+        ("/api/v1/tickets", post(tickets::mint)),
+        ("/api/v1/keys", post(keys::create).get(keys::list)),
+        ("/api/v1/keys/{id}", get(keys::show).delete(keys::revoke)),
+        ("/api/v1/tenants", post(tenants::create).get(tenants::list)),
+        ("/api/v1/tenants/{id}", get(tenants::show).delete(tenants::delete)),
+        ("/api/v1/tenants/{id}/suspend", post(tenants::suspend)),
+        ("/api/v1/tenants/{id}/resume", post(tenants::resume)),
+        ("/api/v1/tenants/{id}/renew-epoch", post(tenants::renew_epoch)),
+        ("/api/v1/openapi.json", get(openapi::serve)),
+        ("/health", get(health::summary)),
+        ("/health/live", get(health::live)),
+        ("/health/ready", get(health::ready)),
+    ];
+    if config.server.debug_echo {
+        routes.push(("/api/v1/echo", get(streams::echo)));
+    }
+    routes
+}
+
+pub(crate) fn router(config: &Config) -> Router<App> {
+    routes(config).into_iter().fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_openapi_document_has_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_slice(&openapi::document()).expect("JSON");
+        assert!(
+            document["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")),
+            "{}",
+            document["openapi"]
+        );
+        let described = document["paths"].as_object().expect("paths");
+        let mut described: Vec<_> = described.keys().map(String::as_str).collect();
+        let mut served: Vec<_> = routes(&Config::default()).into_iter().map(|(path, _)| path).collect();
+        described.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(described, served);
+    }
+}
