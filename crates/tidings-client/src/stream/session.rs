@@ -294,3 +294,6 @@ impl Connection {
         Over::Cut { cause, wait_at_least: asked.or(self.retry) }
     }
 }
+
+#[cfg(test)]
+mod tests;
