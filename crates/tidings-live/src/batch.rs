@@ -86,7 +86,9 @@ fn join(parts: &[&Bytes], len: usize) -> Bytes {
         [one] => Bytes::clone(one),
         _ => {
             let mut bytes = BytesMut::with_capacity(len);
-            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            for part in parts {
+                bytes.extend_from_slice(part);
+            }
             bytes.freeze()
         }
     }

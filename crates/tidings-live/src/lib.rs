@@ -20,6 +20,8 @@ mod encoding;
 mod feed;
 mod gauge;
 mod hub;
+#[cfg(test)]
+mod model;
 mod node;
 mod pager;
 mod slot;

@@ -42,7 +42,8 @@ struct Shared {
     gauge: Arc<Gauge>,
     state: Mutex<State>,
     read: AtomicU64,
-    shared: AtomicU64,
+    /// Requests that another's read or the cache answered.
+    answered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -97,7 +98,7 @@ impl Pager {
             gauge: Arc::default(),
             state: Mutex::default(),
             read: AtomicU64::new(0),
-            shared: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         }))
     }
 
@@ -124,7 +125,7 @@ impl Pager {
         let spawn = {
             let mut state = self.0.state.lock();
             let joined = state.queue.ask(feed, start, answer);
-            self.0.shared.fetch_add(u64::from(joined), Relaxed);
+            self.0.answered.fetch_add(u64::from(joined), Relaxed);
             let spawn = state.readers < self.0.readers_max;
             state.readers += usize::from(spawn);
             spawn
@@ -138,7 +139,7 @@ impl Pager {
     /// The cached page that goes on after `cursor`.
     pub(crate) fn cached(&self, feed: FeedId, cursor: Seq) -> Option<Arc<Page>> {
         let page = self.0.state.lock().cache.get(feed, cursor)?;
-        self.0.shared.fetch_add(1, Relaxed);
+        self.0.answered.fetch_add(1, Relaxed);
         Some(page)
     }
 
@@ -157,7 +158,7 @@ impl Pager {
         PagerStats {
             bytes: self.0.gauge.get(),
             read: self.0.read.load(Relaxed),
-            shared: self.0.shared.load(Relaxed),
+            shared: self.0.answered.load(Relaxed),
         }
     }
 }
@@ -193,7 +194,7 @@ impl Shared {
         if feed.ended().is_some() {
             return Err(ended());
         }
-        Ok(Arc::new(Page::new(feed, start, page, &self.gauge)))
+        Page::new(feed, start, page, &self.gauge).map(Arc::new)
     }
 
     async fn read_head(&self, feed: &Arc<Feed>, cursor: Seq) -> Answer {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tidings_core::{Epoch, Event, Seq, Verbosity};
+use tidings_core::{Epoch, Event, Seq, Subject, UserId, Verbosity};
 
 use crate::{
     Encoding, Transport,
@@ -33,8 +33,8 @@ impl Slot {
         size_of::<Self>()
             + size_of::<Event>()
             + event.fact.body.len()
-            + text(event.fact.owner.as_ref().map(|o| o.as_str()))
-            + text(event.fact.subject.as_ref().map(|s| s.as_str()))
+            + text(event.fact.owner.as_ref().map(UserId::as_str))
+            + text(event.fact.subject.as_ref().map(Subject::as_str))
     }
 
     /// Bytes that it takes now, frames counted.

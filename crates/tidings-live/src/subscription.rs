@@ -131,6 +131,7 @@ impl Subscription {
                     Err(want) => return Next::Page(PageRequest { feed: self.feed.clone(), want }),
                 },
             };
+            debug_assert!(batch.through > self.cursor, "every batch goes on");
             self.cursor = batch.through;
             if batch.live {
                 self.lag.joined();

@@ -141,14 +141,14 @@ impl Order {
         if answer.floor > self.ring.tail() {
             gone.append(&mut self.ring.restart(answer.floor));
         }
-        let more = !answer.events.is_empty();
+        let before = self.ring.tail();
         for event in answer.events.into_iter().map(Arc::new) {
             if event.seq == self.ring.tail().next() {
                 self.ring.push(slot(&event), stamp, gone);
             }
         }
         // What was heard or doubted since the store was asked needs another look.
-        if self.heard == asked.heard && (self.ring.tail() >= answer.head || !more) {
+        if self.heard == asked.heard && (self.ring.tail() >= answer.head || self.ring.tail() == before) {
             self.heard = self.ring.tail();
         }
         if self.doubts == asked.doubts {

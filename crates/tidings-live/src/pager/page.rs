@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tidings_core::Seq;
-use tidings_store::{EventPage, LogState};
+use tidings_store::{EventPage, LogState, ReadError};
 
 use crate::{FeedId, Slot, feed::Feed, gauge::Gauge};
 
@@ -18,16 +18,21 @@ pub struct Page {
 }
 
 impl Page {
-    pub(crate) fn new(feed: &Arc<Feed>, start: Seq, page: EventPage, gauge: &Arc<Gauge>) -> Self {
+    /// A page with a hole is refused: what would be missing would be missed in silence.
+    pub(crate) fn new(
+        feed: &Arc<Feed>,
+        start: Seq,
+        page: EventPage,
+        gauge: &Arc<Gauge>,
+    ) -> Result<Self, ReadError> {
         let from = start.max(page.log.oldest.prev());
-        let slot = |event| Slot::new(page.log.epoch.clone(), Arc::new(event), gauge.clone());
-        Self {
-            feed: feed.id,
-            from,
-            through: from.max(page.scanned_to),
-            slots: page.events.into_iter().map(slot).collect(),
-            log: page.log,
+        let through = from.max(page.scanned_to);
+        if !(from.get() + 1..=through.get()).eq(page.events.iter().map(|event| event.seq.get())) {
+            return Err(ReadError::Corrupt(format!("events are missing between {from} and {through}")));
         }
+        let slot = |event| Slot::new(page.log.epoch.clone(), Arc::new(event), gauge.clone());
+        let slots = page.events.into_iter().map(slot).collect();
+        Ok(Self { feed: feed.id, from, through, slots, log: page.log })
     }
 
     /// Tells only where the log stands.

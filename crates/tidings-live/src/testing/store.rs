@@ -24,8 +24,7 @@ pub(crate) struct MemoryStore {
     logs: Mutex<HashMap<TenantId, Log>>,
     /// Reads of events that have begun.
     pub(crate) reads: AtomicUsize,
-    /// So many reads fail from now on.
-    pub(crate) failures: AtomicUsize,
+    failures: AtomicUsize,
     /// Each read of events waits for one of these before it looks, and for another one afterwards.
     gates: Option<(Semaphore, Semaphore)>,
 }
@@ -78,6 +77,11 @@ impl MemoryStore {
         let mut logs = self.logs.lock();
         let log = logs.get_mut(tenant).expect("the tenant was created");
         log.oldest = log.oldest.max(oldest.min(log.events.len() as u64 + 1));
+    }
+
+    /// So many reads of events fail from now on.
+    pub(crate) fn fail(&self, reads: usize) {
+        self.failures.fetch_add(reads, Relaxed);
     }
 
     pub(crate) fn let_in(&self, reads: usize) {
