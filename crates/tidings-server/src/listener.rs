@@ -23,13 +23,13 @@ pub(crate) use handoff::Takeover;
 
 /// Bounds of the connections that hyper has.
 #[derive(Debug, Clone)]
-pub struct ListenerConfig {
+pub(crate) struct ListenerConfig {
     /// How long a request's head may take, and how long a kept-alive connection may be idle.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// Connections at one time that are no streams (yet); more wait in the kernel's backlog.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Bytes that a request's head may have.
-    pub head_bytes: usize,
+    pub(crate) head_bytes: usize,
 }
 
 impl Default for ListenerConfig {
@@ -44,7 +44,7 @@ pub(crate) struct NativeSocket;
 
 /// A bound socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     tcp: TcpListener,
     config: ListenerConfig,
 }
@@ -52,7 +52,7 @@ pub struct Listener {
 impl Listener {
     /// Binds `addr`; connections wait in the backlog until [`run`](Self::run). To be called on a tokio
     /// runtime.
-    pub fn bind(addr: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
+    pub(crate) fn bind(addr: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
         const BACKLOG: i32 = 4_096;
         let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
         // A restart must not wait for the last connections of its predecessor to be forgotten.
@@ -63,13 +63,13 @@ impl Listener {
         Ok(Self { tcp: TcpListener::from_std(socket.into())?, config })
     }
 
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
 
     /// Serves until `shutdown`: then nothing more is accepted, requests that have begun are finished, and idle
     /// connections are closed. Returns when hyper has no connection any more; streams are `delivery`'s.
-    pub async fn run(self, router: Router, delivery: Delivery, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, router: Router, delivery: Delivery, shutdown: CancellationToken) {
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared {
             router,

@@ -10,6 +10,8 @@ mod echo;
 mod in_band;
 mod request;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 mod ws;
 

@@ -1,0 +1,107 @@
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tower::ServiceExt as _;
+
+use super::{NativeSocket, Shared, Takeover, handoff::Handoff, tap::Tap};
+
+/// Serves one connection's requests, until it ends or becomes a stream.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // Without it small answers wait for acknowledgements; a socket that refuses it still works.
+    let _ = stream.set_nodelay(true);
+    let handoff = Arc::new(Handoff::default());
+    let service = service_fn({
+        let (shared, handoff) = (shared.clone(), handoff.clone());
+        move |request| respond(request, peer, shared.clone(), handoff.clone())
+    });
+    let io = TokioIo::new(Tap { stream, handoff: handoff.clone() });
+    let mut hyper = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.config.header_timeout)
+        .max_buf_size(shared.config.head_bytes.max(8_192))
+        .serve_connection(io, service);
+    let mut stopping = false;
+    let taken = loop {
+        let poll_hyper = poll_fn(|cx| {
+            let done = hyper.poll_without_shutdown(cx).is_ready();
+            match handoff.take() {
+                Some(new) => Poll::Ready(Some(new)),
+                None if done => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            taken = poll_hyper => break taken,
+            () = shared.shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                Pin::new(&mut hyper).graceful_shutdown();
+            }
+        }
+    };
+    let parts = hyper.into_parts();
+    let stream = parts.io.into_inner().stream;
+    let Some(mut new) = taken else { return close(stream).await };
+    new.received = parts.read_buf;
+    match stream.into_std() {
+        Ok(socket) => shared.hand_over(socket, new),
+        Err(error) => tracing::debug!(%error, "a socket could not be taken over"),
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+fn respond(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    handoff: Arc<Handoff>,
+) -> Answer {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(NativeSocket);
+    Box::pin(async move {
+        let mut response = shared.router.clone().oneshot(request.map(Body::new)).await?;
+        let takeover = response.extensions_mut().remove::<Takeover>();
+        if let Some(new) = takeover.and_then(|takeover| takeover.take()) {
+            handoff.ask(new);
+        }
+        Ok(response)
+    })
+}
+
+/// Shuts down, then reads on for a moment: closing with unread input would reset the connection, and
+/// the client might never see the answer.
+async fn close(mut stream: TcpStream) {
+    const TIME_MAX: Duration = Duration::from_secs(1);
+    const BYTES_MAX: usize = 256 << 10;
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let drain = async {
+        let (mut buffer, mut seen) = ([0; 4_096], 0);
+        while seen < BYTES_MAX {
+            match stream.read(&mut buffer).await {
+                Ok(n) if n > 0 => seen += n,
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(TIME_MAX, drain).await;
+}
