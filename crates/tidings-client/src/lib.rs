@@ -35,7 +35,7 @@ pub mod worker;
 pub use api::{
     events::{EventsPage, PublishRequest, Published, ReplayRequest},
     jobs::{BackoffRequest, EnqueueRequest, JobError, JobFields, JobListRequest, JobPage, JobView},
-    keys::{CreatedKey, KeyPage, KeyRequest},
+    keys::{CreatedKey, KeyPage, KeyReach, KeyRequest},
     leases::{FailRequest, LeaseRequest, LeasedJob, Pulse},
     queues::Queue,
     tenants::{TenantPage, TenantView},

@@ -15,12 +15,21 @@ pub struct KeyRequest {
     pub user: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subjects: Option<Vec<Pattern>>,
-    /// For workers that serve several tenants; an operator's to give.
+    /// For keys of no single tenant; an operator's to give, and only without naming a tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenants: Option<Vec<TenantId>>,
+    pub tenants: Option<KeyReach>,
     /// A duration such as `90d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<String>,
+}
+
+/// Which tenants a key of no single one reaches.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyReach {
+    All,
+    #[serde(untagged)]
+    Set(Vec<TenantId>),
 }
 
 /// A key just made: the only time that its secret is shown.

@@ -16,6 +16,9 @@ pub struct Queue {
     pub running: u64,
     /// When the queued job that has waited longest fell due.
     pub oldest_due: Option<Timestamp>,
+    /// Jobs that ended in the last minute.
+    #[serde(default)]
+    pub finished_last_minute: u64,
 }
 
 #[derive(Deserialize)]

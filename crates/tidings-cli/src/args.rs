@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+use tidings_core::TenantId;
+
+use crate::{commands, exit};
+
+/// Jobs in, one durable log, events out live.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, after_help = exit::HELP, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Args {
+    /// When to use colours; NO_COLOR=1 turns them off too.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub(crate) color: ColorChoice,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(commands::serve::Serve),
+    /// Print the effective configuration and where each value comes from.
+    Config(commands::config::Config),
+    /// Sign a token with the local server's own key. Needs no running server.
+    Token(commands::token::Token),
+    /// Make, list and revoke API keys.
+    Keys(commands::keys::Keys),
+    /// Make, list, suspend and delete tenants (operators only).
+    Tenants(commands::tenants::Tenants),
+    /// Enqueue, list, watch, cancel and retry jobs.
+    Jobs(commands::jobs::Jobs),
+    /// Be a worker: run a command for each job.
+    Work(commands::work::Work),
+    /// Run one command as a job, here and now.
+    Exec(commands::exec::Exec),
+    /// Follow events live.
+    Tail(commands::tail::Tail),
+    /// Publish events.
+    Publish(commands::publish::Publish),
+    /// Measure a server.
+    Bench(commands::bench::Bench),
+    /// Print a completion script for a shell.
+    Completions(commands::completions::Completions),
+    /// Kills what is left of a worker that was killed.
+    #[command(hide = true, name = commands::guard::NAME)]
+    Guard,
+}
+
+/// Which server, as whom. Every client command takes these.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Server and credential")]
+pub(crate) struct TargetArgs {
+    /// The server's URL. Without it: the server of the data folder.
+    #[arg(long, env = "TIDINGS_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// The credential. A file is better: arguments show in process lists.
+    #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
+    pub(crate) token: Option<SecretString>,
+
+    /// A file that holds the credential.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// The local server's data folder, for its URL and administrator key.
+    #[arg(long, env = "TIDINGS_SERVER__DATA", value_name = "FOLDER", default_value = "data")]
+    pub(crate) data: PathBuf,
+
+    /// The tenant that an operator's credential acts for [default: default].
+    #[arg(long, env = "TIDINGS_TENANT", value_name = "TENANT")]
+    pub(crate) tenant: Option<TenantId>,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap's signature")]
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text.to_owned()))
+}

@@ -1,0 +1,193 @@
+mod own_server;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret as _;
+use tidings_bench::load::{
+    FanoutLoad, FanoutReport, JobLoad, JobReport, LatencySummary, Pace, Processes, Target, Transport, fanout,
+    jobs,
+};
+use tidings_core::parse_duration;
+
+use crate::{
+    args::TargetArgs,
+    exit,
+    output::{self, Paint},
+};
+use own_server::OwnServer;
+
+/// Measure a server.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --url (or TIDINGS_URL) it starts a server of its own in a temporary folder and stops it afterwards. With --url
+it loads that server for real: its events and jobs stay. The generator runs on this machine, in one thread, and shares
+its cores. A run in which an event was lost, doubled or out of order fails.
+
+Examples:
+  tidings bench
+  tidings bench fanout --subscribers 1000 --seconds 10s
+  tidings bench --json > before.json")]
+pub(crate) struct Bench {
+    /// What to measure.
+    #[arg(value_enum, default_value_t)]
+    what: What,
+    /// Subscribers of a fan-out.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    subscribers: usize,
+    /// How long each measurement takes, after a warm-up of a second.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    seconds: Duration,
+    /// Print the reports as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum What {
+    #[default]
+    All,
+    /// Durable publishes with nobody listening.
+    Publish,
+    /// Every publish to every subscriber, over WebSocket and over SSE.
+    Fanout,
+    /// Full cycles: enqueue, lease, complete.
+    Jobs,
+}
+
+/// The server under load.
+struct Subject {
+    target: Target,
+    processes: Processes,
+    /// Kept for as long as it is needed: dropping it stops the server.
+    _own: Option<OwnServer>,
+}
+
+#[derive(Default, serde::Serialize)]
+struct Reports {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<FanoutReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fanout: Vec<FanoutReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<JobReport>,
+}
+
+impl Bench {
+    pub(crate) fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
+        let subject = self.subject()?;
+        let mut reports = Reports::default();
+        let measures = |what: What| self.what == What::All || self.what == what;
+        let say = |what: &str| eprintln!("{}", paint.err().dim(format_args!("measuring {what} …")));
+        if measures(What::Publish) {
+            say("durable publishes");
+            reports.publish = Some(fanout(&self.fanout_load(&subject, Transport::WebSocket, 0))?);
+        }
+        if measures(What::Fanout) {
+            for transport in [Transport::WebSocket, Transport::Sse] {
+                say(&format!("fan-out to {} subscribers over {}", self.subscribers, transport.as_str()));
+                reports.fanout.push(fanout(&self.fanout_load(&subject, transport, self.subscribers))?);
+            }
+        }
+        if measures(What::Jobs) {
+            say("job cycles");
+            let load = JobLoad::one_by_one(subject.target.clone(), subject.processes.clone(), self.seconds);
+            reports.jobs = Some(jobs(&load)?);
+        }
+        if self.json {
+            output::line(serde_json::to_string_pretty(&reports)?)?;
+        } else {
+            output::line(reports.table())?;
+        }
+        let objections = reports.objections();
+        for objection in &objections {
+            eprintln!("{} {objection}", paint.err().red("it proves nothing:"));
+        }
+        Ok(if objections.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILURE) })
+    }
+
+    fn subject(&self) -> anyhow::Result<Subject> {
+        if self.target.url.is_none() {
+            let own = OwnServer::start(self.subscribers + 200)?;
+            let target = Target::tidings(&own.url, &own.token, None)?;
+            return Ok(Subject { target, processes: Processes(vec![own.pid()]), _own: Some(own) });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tenant = runtime.block_on(self.target.connect())?.tenant().cloned();
+        let resolved = self.target.resolve()?;
+        let tenant = tenant.as_ref().map(tidings_core::TenantId::as_str);
+        let target = Target::tidings(&resolved.url, resolved.token.expose_secret(), tenant)
+            .context("tidings bench loads plain http:// servers only")?;
+        Ok(Subject { target, processes: Processes(Vec::new()), _own: None })
+    }
+
+    fn fanout_load(&self, subject: &Subject, transport: Transport, subscribers: usize) -> FanoutLoad {
+        FanoutLoad {
+            target: subject.target.clone(),
+            transport,
+            subscribers,
+            pace: Pace::Saturated { in_flight: if subscribers == 0 { 64 } else { 16 } },
+            publishers: 16,
+            message_bytes: 300,
+            warm_up: Duration::from_secs(1),
+            measure: self.seconds,
+            behind_max: 256,
+            processes: subject.processes.clone(),
+        }
+    }
+}
+
+impl Reports {
+    fn table(&self) -> String {
+        let mut rows = Vec::new();
+        if let Some(report) = &self.publish {
+            rows.push(row("publish", rate(report.publishes_per_s, "events/s"), &report.acknowledgement));
+        }
+        for report in &self.fanout {
+            let what = format!("fan-out to {} over {}", report.subscribers, report.transport.as_str());
+            rows.push(row(&what, rate(report.deliveries_per_s, "deliveries/s"), &report.latency));
+        }
+        if let Some(report) = &self.jobs {
+            rows.push(row("job cycles", rate(report.cycles_per_s, "jobs/s"), &report.lease_to_complete));
+        }
+        output::table(["what", "rate", "p50 ms", "p95 ms", "p99 ms"], rows)
+    }
+
+    fn objections(&self) -> Vec<String> {
+        let streams = self.publish.iter().chain(&self.fanout).filter_map(FanoutReport::objection);
+        streams.chain(self.jobs.iter().filter_map(JobReport::objection)).collect()
+    }
+}
+
+fn row(what: &str, rate: String, latency: &LatencySummary) -> [String; 5] {
+    let ms = |value: f64| format!("{value:.2}");
+    [what.to_owned(), rate, ms(latency.p50_ms), ms(latency.p95_ms), ms(latency.p99_ms)]
+}
+
+fn rate(per_second: f64, unit: &str) -> String {
+    let whole = format!("{per_second:.0}");
+    let digits = whole.len();
+    let grouped: String = whole
+        .chars()
+        .enumerate()
+        .flat_map(|(i, digit)| {
+            let separator = (i > 0 && (digits - i).is_multiple_of(3)).then_some(',');
+            separator.into_iter().chain([digit])
+        })
+        .collect();
+    format!("{grouped} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_grouped() {
+        assert_eq!(rate(1_234_567.8, "x/s"), "1,234,568 x/s");
+        assert_eq!(rate(12.0, "x/s"), "12 x/s");
+    }
+}

@@ -1,0 +1,93 @@
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use tidings_server::config::{Loaded, Sources};
+
+use crate::output;
+
+/// Print the effective configuration and where each value comes from.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Values come from the file, over it the environment (TIDINGS_LIMITS__CONNECTIONS is limits.connections), over both the
+flags. Unknown keys are errors. Secrets are masked.
+
+Examples:
+  tidings config
+  tidings config --config tidings.toml --set limits.connections=5000
+  tidings config --json | jq '.[] | select(.origin != \"default\")'")]
+pub(crate) struct Config {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print a JSON list of {key, value, origin}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where `serve` and `config` get their settings.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct Settings {
+    /// A TOML file.
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any key: --set limits.connections=5000. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:3000].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where /metrics is [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+    /// The folder of the log and the keys [default: ./data].
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+    /// The store; this release has the embedded one, sqlite.
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// An echo route for WebSocket conformance suites.
+    #[arg(long)]
+    debug_echo: bool,
+}
+
+impl Settings {
+    pub(super) fn load(self) -> anyhow::Result<Loaded> {
+        let flag = |flag: &str, key: &str, value: Option<String>| {
+            value.map(|v| (flag.to_owned(), key.to_owned(), v))
+        };
+        let flags = [
+            flag("--listen", "server.listen", self.listen),
+            flag("--ops-listen", "server.ops_listen", self.ops_listen),
+            flag("--data", "server.data", self.data),
+            flag("--store", "server.store", self.store),
+            flag("--debug-echo", "server.debug_echo", self.debug_echo.then(|| "true".to_owned())),
+        ];
+        // What is not text cannot be a setting of ours.
+        let env =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let sources = Sources {
+            file: self.config,
+            env: env.collect(),
+            sets: self.set,
+            flags: flags.into_iter().flatten().collect(),
+        };
+        Ok(Loaded::load(sources)?)
+    }
+}
+
+impl Config {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let rows = self.settings.load()?.rows();
+        if self.json {
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|row| serde_json::json!({ "key": row.key, "value": row.value, "origin": row.origin.to_string() }))
+                .collect();
+            output::line(serde_json::to_string_pretty(&rows)?)?;
+        } else {
+            let rows = rows.into_iter().map(|row| [row.key, row.value, row.origin.to_string()]);
+            output::line(output::table(["key", "value", "from"], rows))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

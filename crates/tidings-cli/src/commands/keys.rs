@@ -1,0 +1,168 @@
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use tidings_client::{Client, KeyReach, KeyRequest};
+use tidings_core::{KeyId, Pattern, ScopeSet, TenantId, UserId};
+
+use crate::{
+    args::TargetArgs,
+    output::{self, Paint},
+};
+
+/// Make, list and revoke API keys.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidings keys create worker --scope \"jobs:work\"
+  tidings keys create dashboard --scope \"events:read jobs:read:own\" --user ana --expires-in 90d
+  tidings keys list
+  tidings keys revoke 019ab0c4-0000-7000-8000-000000000000")]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key and print it: the only time that it is shown.
+    Create(Create),
+    /// List the tenant's keys, newest first.
+    List {
+        /// The operator's keys, which belong to no tenant.
+        #[arg(long, conflicts_with = "tenant")]
+        operator: bool,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Revoke a key. Live connections that it opened are closed within seconds.
+    Revoke {
+        id: KeyId,
+        /// It is an operator's key, which belongs to no tenant.
+        #[arg(long, conflicts_with = "tenant")]
+        operator: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// What the key is for.
+    name: String,
+    /// Scopes, joined by spaces; at most what your own credential has.
+    #[arg(long, value_name = "SCOPES", required = true)]
+    scope: Vec<ScopeSet>,
+    /// The user that the key stands for.
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Narrows the key to subjects, such as note/*. May be repeated.
+    #[arg(long = "subject", value_name = "PATTERN")]
+    subjects: Vec<Pattern>,
+    /// For a worker of several tenants: each of them (operators only).
+    #[arg(long = "for-tenant", value_name = "TENANT", conflicts_with_all = ["all_tenants", "tenant"])]
+    tenants: Vec<TenantId>,
+    /// For a worker of all tenants (operators only).
+    #[arg(long, conflicts_with = "tenant")]
+    all_tenants: bool,
+    /// When it ends, such as 90d.
+    #[arg(long, value_name = "DURATION", value_parser = super::jobs::duration_text)]
+    expires_in: Option<String>,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// What the list shows of a key.
+#[derive(Deserialize)]
+struct Row {
+    id: KeyId,
+    name: String,
+    #[serde(default)]
+    scopes: ScopeSet,
+    user: Option<UserId>,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+impl Keys {
+    pub(crate) async fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Action::Create(create) => create.run(paint).await?,
+            Action::List { operator, json, target } => list(operator, json, &target).await?,
+            Action::Revoke { id, operator, target } => {
+                client(&target, operator).await?.revoke_key(id).await?;
+                eprintln!("revoked {id}");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Create {
+    async fn run(self, paint: Paint) -> anyhow::Result<()> {
+        let reach = match (self.all_tenants, self.tenants.is_empty()) {
+            (true, _) => Some(KeyReach::All),
+            (false, false) => Some(KeyReach::Set(self.tenants)),
+            (false, true) => None,
+        };
+        let client = client(&self.target, reach.is_some()).await?;
+        let request = KeyRequest {
+            name: self.name,
+            scopes: self.scope.iter().flat_map(|s| s.iter()).collect(),
+            user: self.user,
+            subjects: (!self.subjects.is_empty()).then_some(self.subjects),
+            tenants: reach,
+            expires_in: self.expires_in,
+        };
+        let created = client.create_key(&request).await?;
+        if self.json {
+            output::line(serde_json::json!({ "id": created.id, "key": created.key }))?;
+        } else {
+            output::line(&created.key)?;
+            eprintln!("{}", paint.err().dim(format_args!("key {}: it is not shown again", created.id)));
+        }
+        Ok(())
+    }
+}
+
+/// Keys of no single tenant are made and found without naming one.
+async fn client(target: &TargetArgs, of_no_tenant: bool) -> anyhow::Result<Client> {
+    Ok(if of_no_tenant { target.client()?.0.for_tenant(None) } else { target.connect().await? })
+}
+
+async fn list(operator: bool, json: bool, target: &TargetArgs) -> anyhow::Result<()> {
+    let client = client(target, operator).await?;
+    let mut rows = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = client.keys(cursor.as_deref()).await?;
+        for key in page.keys {
+            if json {
+                output::line(key.get())?;
+            } else {
+                let row: Row = serde_json::from_str(key.get())?;
+                let until = match (row.revoked_at, row.expires_at) {
+                    (Some(at), _) => format!("revoked {at}"),
+                    (None, Some(at)) => format!("expires {at}"),
+                    (None, None) => String::new(),
+                };
+                let user = row.user.map(|u| u.to_string()).unwrap_or_default();
+                rows.push([row.id.to_string(), row.name, user, row.scopes.to_string(), until]);
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if !json {
+        output::line(output::table(["id", "name", "user", "scopes", "until"], rows))?;
+    }
+    Ok(())
+}

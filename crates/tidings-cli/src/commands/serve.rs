@@ -1,0 +1,94 @@
+mod descriptors;
+mod logs;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Args;
+use tidings_server::{Ended, Server, config::Loaded};
+
+use super::config::Settings;
+use crate::{exit, output::Paint, server_file::ServerFile};
+
+/// Run the server.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A first start makes the data folder, a signing key and an administrator key in it, readable by you alone. Client
+commands on this machine find both by themselves. SIGTERM or SIGINT stops it in order, a second one at once; SIGHUP
+reloads limits, allow-lists, issuers and the log filter without dropping a connection.
+
+Examples:
+  tidings serve
+  tidings serve --listen 0.0.0.0:3000 --data /var/lib/tidings
+  tidings serve --config /etc/tidings.toml --set limits.connections=10000")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Serve {
+    pub(crate) fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
+        let loaded = self.settings.load()?;
+        let set_log_filter = logs::start(&loaded.config.log, paint)?;
+        descriptors::raise();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let ended = runtime.block_on(serve(loaded, paint, set_log_filter))?;
+        Ok(match ended {
+            Ended::Stopped => ExitCode::SUCCESS,
+            Ended::Cut | Ended::Failed => ExitCode::from(exit::FAILURE),
+        })
+    }
+}
+
+async fn serve(loaded: Loaded, paint: Paint, set_log_filter: impl Fn(&str)) -> anyhow::Result<Ended> {
+    let data = loaded.config.server.data.clone();
+    let server = Server::start(loaded).await.context("the server did not start")?;
+    let file = ServerFile {
+        url: url(server.address()),
+        ops_url: server.ops_address().map(url),
+        pid: std::process::id(),
+    };
+    file.write(&data).with_context(|| format!("writing server.json in {}", data.display()))?;
+    announce(&server, &file, paint);
+    let ended = server.run_until_signalled(set_log_filter).await;
+    file.remove(&data);
+    Ok(ended?)
+}
+
+/// For whoever started it. The key itself is never printed: terminals have histories.
+fn announce(server: &Server, file: &ServerFile, paint: Paint) {
+    let err = paint.err();
+    eprintln!("{} listens on {}", err.bold("Tidings"), err.cyan(&file.url));
+    if let Some(ops_url) = &file.ops_url {
+        eprintln!("metrics at {}", err.cyan(format_args!("{ops_url}/metrics")));
+    }
+    if let Some(key) = server.new_admin_key() {
+        eprintln!("This first start made an administrator key: {}", err.bold(key.display()));
+        eprintln!("Commands on this machine use it by themselves: try {}", err.bold("tidings tail"));
+        eprintln!("Elsewhere: TIDINGS_URL={} TIDINGS_TOKEN=$(cat {}) tidings tail", file.url, key.display());
+    }
+}
+
+/// Where a client on this machine finds what listens on `address`.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_found_on_the_loopback() {
+        assert_eq!(url("0.0.0.0:3000".parse().expect("valid")), "http://127.0.0.1:3000");
+        assert_eq!(url("[::]:80".parse().expect("valid")), "http://[::1]:80");
+        assert_eq!(url("10.1.2.3:80".parse().expect("valid")), "http://10.1.2.3:80");
+    }
+}

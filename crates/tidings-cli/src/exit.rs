@@ -1,0 +1,113 @@
+//! What the exit status says; `docs/cli.md` and `tidings help` say the same.
+
+use std::process::ExitCode;
+
+use tidings_client::{ClientError, StreamError};
+
+use crate::output::Paint;
+
+pub(crate) const FAILURE: u8 = 1;
+/// Also clap's own.
+pub(crate) const USAGE: u8 = 2;
+/// The server refuses the credential, or the credential may not do that.
+pub(crate) const REFUSED: u8 = 3;
+pub(crate) const NOT_FOUND: u8 = 4;
+pub(crate) const UNREACHABLE: u8 = 5;
+/// `EX_TEMPFAIL`: the same command may succeed later.
+pub(crate) const TEMPORARY: u8 = 75;
+
+/// For `--help`.
+pub(crate) const HELP: &str = "\
+Exit status:
+  0   done
+  1   failed
+  2   wrong usage
+  3   refused: the credential is missing, does not count, or may not do that
+  4   not found
+  5   no server answers
+  75  the server cannot now (busy, restarting, rate-limited): try again later";
+
+/// A mistake in how a command was called that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Says what went wrong and returns the status that says it to programs.
+pub(crate) fn report(error: &anyhow::Error, paint: Paint) -> ExitCode {
+    if is_broken_pipe(error) {
+        // Whoever read the output has enough, as in `tidings tail | head`.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{} {}", paint.err().red("error:"), sentence(error));
+    if let Some(hint) = hint(error) {
+        eprintln!("{}", paint.err().dim(hint));
+    }
+    ExitCode::from(code(error))
+}
+
+/// The error and its causes; a cause that only repeats is left out.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    match code(error) {
+        UNREACHABLE => {
+            Some("Is the server running? `tidings serve` starts one; --url or TIDINGS_URL names another.")
+        }
+        REFUSED if client_error(error).and_then(ClientError::status) == Some(401) => Some(
+            "The credential comes from --token, --token-file, TIDINGS_TOKEN, or admin.key in the data folder.",
+        ),
+        _ => None,
+    }
+}
+
+fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<StreamError>() {
+        Some(StreamError::Refused(inner)) => Some(inner),
+        _ => cause.downcast_ref::<ClientError>(),
+    })
+}
+
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<Usage>().is_some() {
+        return USAGE;
+    }
+    if let Some(error) = client_error(error) {
+        return code_of(error);
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<StreamError>()) {
+        Some(StreamError::Closed { code: 4403, .. }) => REFUSED,
+        Some(StreamError::GaveUp { .. }) => UNREACHABLE,
+        _ => FAILURE,
+    }
+}
+
+fn code_of(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Refused(problem) => match problem.status {
+            401 | 403 => REFUSED,
+            404 => NOT_FOUND,
+            _ if error.is_temporary() => TEMPORARY,
+            _ => FAILURE,
+        },
+        ClientError::Unreachable { .. } | ClientError::Disconnected { .. } => UNREACHABLE,
+        ClientError::Credential(_) => REFUSED,
+        ClientError::Invalid(_) => USAGE,
+        ClientError::Unreadable { .. } => FAILURE,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
