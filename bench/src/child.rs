@@ -44,9 +44,11 @@ impl Child {
         Ok(self.0.try_wait()?)
     }
 
-    fn terminate(&self) {
-        // Its own child that was not waited for: the id cannot be another's.
-        let _ = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
+    /// Asks it to end, unless it has: once it was waited for, its id may be another process's.
+    fn terminate(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
+        }
     }
 }
 
@@ -65,5 +67,19 @@ impl Drop for Child {
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_runs_is_ended_and_waited_for() {
+        let running = Child(Command::new("sleep").arg("60").spawn().expect("starts"));
+        let path = format!("/proc/{}", running.pid());
+        assert!(Path::new(&path).exists());
+        drop(running);
+        assert!(!Path::new(&path).exists(), "it was ended and waited for");
     }
 }
