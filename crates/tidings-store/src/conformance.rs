@@ -81,6 +81,7 @@ pub const CASES: &[Case] = cases! {
     }
     claims::{
         priority_comes_before_age,
+        jobs_of_one_moment_are_leased_in_the_order_they_came,
         a_job_is_not_leased_before_its_time,
         tenants_take_turns,
         claims_of_few_tenants_do_not_turn_others_back,

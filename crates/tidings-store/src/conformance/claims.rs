@@ -28,6 +28,17 @@ pub(super) async fn priority_comes_before_age(world: World) {
     assert!(claimed.leases.iter().all(|lease| lease.job.lease_no == 1));
 }
 
+pub(super) async fn jobs_of_one_moment_are_leased_in_the_order_they_came(world: World) {
+    let mut jobs: Vec<_> = (0..20).map(|_| work()).collect();
+    // Their ids say the opposite.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
+    let order: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    world.enqueue_all("acme", jobs).await;
+    let claimed = world.claim(one("acme"), &["work"], 20).await;
+    let leased: Vec<_> = claimed.leases.iter().map(|lease| lease.job.id).collect();
+    assert_eq!(leased, order);
+}
+
 pub(super) async fn a_job_is_not_leased_before_its_time(world: World) {
     let now = world.job("acme", world.enqueue("acme", of_type("clock")).await).await.created_at;
     let due = now + Duration::from_mins(1);

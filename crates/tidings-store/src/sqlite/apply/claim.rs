@@ -171,10 +171,10 @@ impl Txn<'_> {
 
     /// Looks for the tenant's best ready jobs anew; those leased before are ready no longer.
     fn refill(&mut self, line: &mut Line, types: &[JobType], limit: usize) -> Result<()> {
-        let mut found: Vec<(i64, i64, [u8; 16], JobKey)> = Vec::new();
+        let mut found: Vec<(i64, i64, JobKey)> = Vec::new();
         let mut statement = self.conn.prepare_cached(
-            "SELECT -priority, run_at, id, key FROM jobs WHERE state = 1 AND job_type = ? AND tenant_key = ?
-             ORDER BY priority DESC, run_at, id LIMIT ?",
+            "SELECT -priority, run_at, key FROM jobs WHERE state = 1 AND job_type = ? AND tenant_key = ?
+             ORDER BY priority DESC, run_at, key LIMIT ?",
         )?;
         for job_type in types {
             let limit = match self.config.concurrency.get(job_type) {
@@ -184,7 +184,7 @@ impl Txn<'_> {
             if limit > 0 {
                 let rows = statement
                     .query_map(params![job_type.as_str(), line.tenant, limit as i64], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                     })?;
                 for row in rows {
                     found.push(row?);
@@ -194,7 +194,7 @@ impl Txn<'_> {
         found.sort_unstable();
         found.dedup();
         line.exhausted = found.len() < limit;
-        line.ready = found.into_iter().take(limit).map(|(_, _, _, key)| key).collect();
+        line.ready = found.into_iter().take(limit).map(|(_, _, key)| key).collect();
         Ok(())
     }
 

@@ -76,7 +76,9 @@ CREATE TABLE jobs (
     result             TEXT
 );
 CREATE UNIQUE INDEX jobs_by_id ON jobs (tenant_key, id);
-CREATE INDEX jobs_ready ON jobs (job_type, tenant_key, priority DESC, run_at, id) WHERE state = 1;
+-- Jobs that fell due together are leased in the order they came, which is that of their keys: every
+-- index ends with them.
+CREATE INDEX jobs_ready ON jobs (job_type, tenant_key, priority DESC, run_at) WHERE state = 1;
 CREATE INDEX jobs_scheduled ON jobs (job_type, run_at, tenant_key) WHERE state = 0;
 CREATE INDEX jobs_leased ON jobs (lease_expires_at, tenant_key, job_type) WHERE state = 2;
 CREATE INDEX jobs_finished ON jobs (tenant_key, finished_at, job_type) WHERE state >= 3;
