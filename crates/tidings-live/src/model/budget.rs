@@ -10,6 +10,7 @@ use super::world::{run, small};
 use crate::{
     Batcher, Encoding, FeedHandle, Hub, LiveConfig, Next, Slot, Start, Subscription, SubscriptionSpec,
     Transport,
+    feed::RingRead,
     testing::{MemoryStore, event_of_size},
 };
 
@@ -83,6 +84,17 @@ proptest! {
     }
 }
 
+/// How many events the tenant's ring holds.
+fn held(tenant: &Tenant) -> usize {
+    let feed = tenant.feed.feed();
+    let count = |from: u64| {
+        let mut out = Vec::new();
+        let read = feed.read_ring(Seq::new(from), usize::MAX, usize::MAX, &mut out);
+        (read == RingRead::Covered).then_some(out.len())
+    };
+    (0..=feed.head().get()).find_map(count).expect("the head itself is always covered")
+}
+
 #[test]
 fn the_oldest_of_the_node_goes_first() {
     run(async {
@@ -90,23 +102,20 @@ fn the_oldest_of_the_node_goes_first() {
         let cost = Slot::cost(&event_of_size(1, 1_000));
         let config = LiveConfig { ring_events: 1_024, budget_bytes: cost * 10, ..small() };
         let hub = Hub::start(store.clone(), config);
-        let tenants = tenants(&hub, &store, 2).await;
-        let commit = |who: usize| {
-            hub.committed(&[store.append(&tenants[who].id, |seq| event_of_size(seq, 1_000))]);
+        let tenants = tenants(&hub, &store, 3).await;
+        let commit = |who: usize, size: usize| {
+            hub.committed(&[store.append(&tenants[who].id, |seq| event_of_size(seq, size))]);
         };
-        // The first is quiet after five; the other goes on.
-        (0..5).for_each(|_| commit(0));
-        (0..9).for_each(|_| commit(1));
-        let held = |who: usize| {
-            let feed = tenants[who].feed.feed();
-            let count = |from: u64| {
-                let mut out = Vec::new();
-                let read = feed.read_ring(Seq::new(from), usize::MAX, usize::MAX, &mut out);
-                (read == crate::feed::RingRead::Covered).then_some(out.len())
-            };
-            (0..=feed.head().get()).find_map(count).expect("the head itself is always covered")
-        };
-        assert!(held(0) <= 1, "the quiet one's are the oldest: {}", held(0));
-        assert_eq!(held(1), 9, "the newest stay");
+        // The first is quiet after five; the second goes on.
+        (0..5).for_each(|_| commit(0, 1_000));
+        (0..9).for_each(|_| commit(1, 1_000));
+        assert!(held(&tenants[0]) <= 1, "the quiet one's are the oldest: {}", held(&tenants[0]));
+        assert_eq!(held(&tenants[1]), 9, "the newest stay");
+        // They take turns until each holds half; then one large event takes the room of several.
+        (0..10).for_each(|n| commit(n % 2, 1_000));
+        let before = (held(&tenants[0]), held(&tenants[1]));
+        commit(2, 6_000);
+        let gone = (before.0 - held(&tenants[0]), before.1 - held(&tenants[1]));
+        assert!(gone.0 >= 2 && gone.0.abs_diff(gone.1) <= 1, "both give up the same: {gone:?}");
     });
 }

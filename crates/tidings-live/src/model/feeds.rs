@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use proptest::{collection::vec, prelude::*};
-use tidings_core::{Cursor, Epoch, Seq};
+use tidings_core::{Audience, Cursor, Epoch, Filter, Seq, Verbosity};
 use tidings_store::CommitSink as _;
 
 use super::{
@@ -17,7 +17,8 @@ use super::{
     world::{News, World, from, run, settle, small},
 };
 use crate::{
-    Batcher, Ended, FeedId, LiveConfig, ResetReason, Start, Watcher,
+    Batcher, Encoding, Ended, FeedHandle, FeedId, Hub, LiveConfig, Next, ResetReason, Start, Subscription,
+    SubscriptionSpec, Transport, Watcher,
     testing::{MemoryStore, event, tenant},
 };
 
@@ -176,7 +177,7 @@ fn what_is_committed_while_a_feed_opens_is_not_missed() {
         run(async move {
             let store = Arc::new(MemoryStore::default());
             store.create(&tenant(), "e1");
-            let hub = crate::Hub::start(store.clone(), LiveConfig::default());
+            let hub = Hub::start(store.clone(), LiveConfig::default());
             let opening = tokio::spawn({
                 let hub = hub.clone();
                 async move { hub.open(&tenant()).await }
@@ -199,7 +200,7 @@ fn a_thousand_who_open_a_feed_at_once_share_it() {
     run(async {
         let store = Arc::new(MemoryStore::default());
         store.create(&tenant(), "e1");
-        let hub = crate::Hub::start(store, LiveConfig::default());
+        let hub = Hub::start(store, LiveConfig::default());
         let open = |_| {
             let hub = hub.clone();
             tokio::spawn(async move { hub.open(&tenant()).await })
@@ -211,5 +212,81 @@ fn a_thousand_who_open_a_feed_at_once_share_it() {
         }
         ids.dedup();
         assert_eq!(ids.len(), 1);
+    });
+}
+
+/// A thread that sleeps until its watcher is told.
+struct Sleeper {
+    thread: std::thread::Thread,
+    told: AtomicBool,
+}
+
+impl Watcher for Sleeper {
+    fn advanced(&self, _: FeedId) {
+        if !self.told.swap(true, SeqCst) {
+            self.thread.unpark();
+        }
+    }
+}
+
+fn read_asleep(feed: &FeedHandle, spec: SubscriptionSpec, events: u64) {
+    let sleeper = Arc::new(Sleeper { thread: std::thread::current(), told: AtomicBool::new(false) });
+    let _watch = feed.watch(sleeper.clone());
+    let mut subscription = Subscription::new(feed.clone(), spec).0;
+    let mut batcher = Batcher::new();
+    let mut seen = 0;
+    while seen < events {
+        match subscription.next(&mut batcher, 4_000) {
+            Next::Batch(batch) => {
+                for frame in &*batch.frames {
+                    seen += 1;
+                    assert_eq!(frame.seq.get(), seen);
+                }
+            }
+            Next::Idle => {
+                batcher.clear();
+                let deadline = std::time::Instant::now() + Duration::from_secs(20);
+                while !sleeper.told.swap(false, SeqCst) {
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
+                    assert!(!left.is_zero(), "nobody told of what comes after {seen}");
+                    std::thread::park_timeout(left);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn threads_that_sleep_until_they_are_told_miss_nothing() {
+    const EVENTS: u64 = 5_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = runtime.expect("a runtime starts");
+    let store = Arc::new(MemoryStore::default());
+    store.create(&tenant(), "e1");
+    let (hub, feed) = runtime.block_on(async {
+        let hub =
+            Hub::start(store.clone(), LiveConfig { ring_events: 1 << 16, ring_bytes: 1 << 30, ..small() });
+        let feed = hub.open(&tenant()).await.expect("answers").expect("exists");
+        (hub, feed)
+    });
+    std::thread::scope(|threads| {
+        for transport in [Transport::WebSocket, Transport::WebSocket, Transport::Sse] {
+            let feed = feed.clone();
+            let spec = SubscriptionSpec {
+                filter: Filter::default(),
+                audience: Audience::unlimited(),
+                encoding: Encoding { transport, verbosity: Verbosity::Minimal },
+                start: from(0),
+            };
+            threads.spawn(move || read_asleep(&feed, spec, EVENTS));
+        }
+        for n in 0..EVENTS {
+            hub.committed(&[store.append(&tenant(), event)]);
+            // Now and then everybody falls asleep.
+            if n % 64 == 0 {
+                std::thread::yield_now();
+            }
+        }
     });
 }

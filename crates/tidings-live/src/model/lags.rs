@@ -133,6 +133,27 @@ fn replay_does_not_count_and_live_reading_from_pages_does() {
 }
 
 #[test]
+fn a_returning_client_is_live_as_soon_as_the_ring_holds_what_it_needs() {
+    run(async {
+        let mut world = World::new(MemoryStore::default(), config(SlowClients::Disconnect), 8).await;
+        world.commit(10, News::Told);
+        let mut reader = subscribe(&world, from(0));
+        let mut batcher = Batcher::new();
+        while reader.cursor().seq.get() < 9 {
+            match reader.next(&mut batcher, 1) {
+                Next::Batch(batch) => assert_eq!(reader.is_live(), batch.frames[0].seq.get() > 8),
+                Next::Page(request) => reader.supply(world.hub.pager().read(request).await),
+                other => panic!("{other:?}"),
+            }
+        }
+        // Others that find what it has made ready are live as well.
+        let mut other = subscribe(&world, from(8));
+        assert!(matches!(other.next(&mut batcher, 1), Next::Batch(_)));
+        assert!(reader.is_live() && other.is_live());
+    });
+}
+
+#[test]
 fn where_slow_clients_are_caught_up_they_are_never_cut() {
     run(async {
         let mut world = World::new(MemoryStore::default(), config(SlowClients::CatchUp), 0).await;
