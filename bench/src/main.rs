@@ -31,6 +31,10 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
+    /// How many seconds a run waits for a quiet machine before it starts all the same.
+    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
+    patience: u64,
+
     /// Where data folders are made; it decides the disk. Default: the system's temporary folder.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -70,6 +74,7 @@ fn run() -> anyhow::Result<ExitCode> {
         server: arguments.server,
         folder: arguments.data.unwrap_or_else(std::env::temp_dir),
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
+        patience: std::time::Duration::from_secs(arguments.patience),
         quick: arguments.quick,
     };
     let benchmarks = arguments.benchmark.each();

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// What one benchmark found.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    pub name: &'static str,
+    pub name: String,
     /// One row for each contender: medians over the rounds.
     pub rows: Vec<Row>,
     pub checks: Vec<Check>,
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_missed_target_or_an_objection_fails() {
         let outcome = |measured, objections| Outcome {
-            name: "x",
+            name: "x".to_owned(),
             rows: Vec::new(),
             checks: vec![Check::new("ratio", measured, Bound::AtLeast(0.8))],
             objections,

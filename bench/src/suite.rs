@@ -31,6 +31,8 @@ pub struct Options {
     /// Where data folders are made: it decides the disk.
     pub folder: PathBuf,
     pub rounds: usize,
+    /// How long a run waits for a quiet machine before it starts all the same.
+    pub patience: Duration,
     /// Shorter and smaller, to see that everything works; the targets are not judged by it.
     pub quick: bool,
 }
@@ -171,7 +173,7 @@ fn in_turn<C: Copy, R: Measured>(
             let repeats_max = if options.quick { 0 } else { REPEATS_MAX };
             for repeat in 0..=repeats_max {
                 if !options.quick {
-                    await_quiet()?;
+                    await_quiet(options.patience)?;
                 }
                 let report = run(*contender).with_context(|| name(*contender))?;
                 if repeat == repeats_max || report.others_load() <= OTHERS_MAX {
@@ -185,11 +187,9 @@ fn in_turn<C: Copy, R: Measured>(
     Ok(reports)
 }
 
-/// Waits until the machine has nothing else to do, but at most so long.
-const QUIET_DEADLINE: Duration = Duration::from_mins(3);
-
-fn await_quiet() -> anyhow::Result<()> {
-    let deadline = Instant::now() + QUIET_DEADLINE;
+/// Waits until the machine has nothing else to do, but no longer than `patience`.
+fn await_quiet(patience: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
     loop {
         let (start, before) = (Instant::now(), machine_busy_s()?);
         std::thread::park_timeout(Duration::from_secs(1));

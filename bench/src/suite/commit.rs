@@ -95,7 +95,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         Check::new(what, rate(CONTENDERS.len() * i) / rate(CONTENDERS.len() * i + 1), Bound::AtLeast(OF_BARE))
     });
     Ok(Outcome {
-        name: "commit: durable publishes of 300 bytes by batch size",
+        name: "commit: durable publishes of 300 bytes by batch size".to_owned(),
         rows: contenders
             .iter()
             .zip(&reports)

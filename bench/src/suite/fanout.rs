@@ -65,7 +65,7 @@ fn one(options: &Options, transport: Transport) -> anyhow::Result<Outcome> {
 
 /// The table of a fan-out: the first contender is Tidings, whose objections count.
 pub(super) fn outcome(
-    name: &'static str,
+    name: &str,
     contenders: &[Contender],
     reports: &[Vec<FanoutReport>],
     checks: Vec<Check>,
@@ -87,7 +87,7 @@ pub(super) fn outcome(
         .zip(reports)
         .flat_map(|(c, reports)| reports.iter().map(|r| serde_json::json!({"who": c.name(), "report": r})))
         .collect();
-    Outcome { name, rows, checks, objections, runs }
+    Outcome { name: name.to_owned(), rows, checks, objections, runs }
 }
 
 fn row(contender: Contender, reports: &[FanoutReport]) -> Row {

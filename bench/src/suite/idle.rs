@@ -36,7 +36,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let measured = median(reports[0].iter().map(|r| r.kib_per_connection));
     let pairs = || CONTENDERS.iter().zip(&reports);
     Ok(Outcome {
-        name: "idle: 10,000 WebSocket connections",
+        name: format!("idle: {connections} WebSocket connections"),
         rows: pairs().map(|(contender, reports)| row(*contender, reports)).collect(),
         checks: vec![Check::new(
             "KiB of the server's memory per connection",

@@ -46,7 +46,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let measured = median(reports[0].iter().map(|r| r.cycles_per_s));
     let pairs = || KINDS.iter().zip(&reports);
     Ok(Outcome {
-        name: "jobs: whole cycles (enqueue, lease, complete) with three durable events each, one live subscriber",
+        name: "jobs: whole cycles (enqueue, lease, complete) with three durable events each, one live subscriber"
+            .to_owned(),
         rows: pairs().map(|(kind, reports)| row(*kind, reports)).collect(),
         checks: vec![Check::new(
             "cycles/s, a request per enqueue and per completion",
