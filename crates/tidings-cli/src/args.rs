@@ -75,7 +75,13 @@ pub(crate) struct TargetArgs {
     pub(crate) token_file: Option<PathBuf>,
 
     /// The local server's data folder, for its URL and administrator key.
-    #[arg(long, env = "TIDINGS_SERVER__DATA", value_name = "FOLDER", default_value = "data")]
+    #[arg(
+        long = "data",
+        id = "data_folder",
+        env = "TIDINGS_SERVER__DATA",
+        value_name = "FOLDER",
+        default_value = "data"
+    )]
     pub(crate) data: PathBuf,
 
     /// The tenant that an operator's credential acts for [default: default].
@@ -86,4 +92,54 @@ pub(crate) struct TargetArgs {
 #[allow(clippy::unnecessary_wraps, reason = "clap's signature")]
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    /// What scripts rely on: each of these lines parses.
+    #[test]
+    fn documented_lines_parse() {
+        for line in [
+            "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
+            "tidings config --json",
+            "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
+            "tidings keys create worker --scope jobs:work --all-tenants",
+            "tidings jobs enqueue index -",
+            "tidings jobs enqueue index --priority -5 --in 10m",
+            "tidings work --type a --type b -n 4 --url http://x --token-file t -- sh -c true",
+            "tidings exec --type export -- pg_dump --file x",
+            "tidings tail --types job.* --owner me --since abc:7 --count 3 --json",
+            "tidings publish note.created -",
+            "tidings publish a.b --data ./data",
+            "tidings bench fanout --subscribers 10 --seconds 1s --json",
+        ] {
+            let words = line.split(' ').map(|word| word.trim_matches('\''));
+            Args::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        for line in [
+            "tidings work --type a",
+            "tidings tail --since x",
+            "tidings token --scope nonsense",
+            "tidings exec -- x",
+        ] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    /// Every command says how it is used.
+    #[test]
+    fn every_help_has_examples() {
+        for command in Args::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
 }

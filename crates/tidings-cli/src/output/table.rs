@@ -11,8 +11,12 @@ pub(crate) fn table<const N: usize>(
     for row in rows {
         table.add_row(row.map(|cell| printable(&cell)));
     }
-    // Trailing blanks of the last column help nobody.
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    // Every cell is padded; blanks at the ends help nobody.
+    table
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Control characters of others do not reach the terminal.
