@@ -1,7 +1,7 @@
 //! Request bodies: JSON of bounded size that says exactly where it is wrong.
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{FromRef, FromRequest, Request},
     response::{IntoResponse, Response},
 };
@@ -137,6 +137,10 @@ fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let (limit, time) = (limits.body_bytes, limits.request_timeout.0);
+    // A length that is only claimed is judged before any of it is awaited.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
     let Ok(collected) = tokio::time::timeout(time, Limited::new(body, limit).collect()).await else {
         let detail =
             format!("The body did not arrive within {} (limits.request_timeout).", format_duration(time));
@@ -144,12 +148,13 @@ async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     };
     match collected {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(Problem::new(
-            Kind::TooLarge,
-            format!("The body is larger than {limit} bytes (limits.body_bytes)."),
-        )),
+        Err(e) if e.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(_) => Err(Problem::new(Kind::MalformedJson, "The body ended before it was complete.")),
     }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Kind::TooLarge, format!("The body is larger than {limit} bytes (limits.body_bytes)."))
 }
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {

@@ -11,6 +11,7 @@ use std::{borrow::Cow, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use kind::Kind;
@@ -66,17 +67,29 @@ impl Problem {
 
     /// The body; `request_id` is absent until the answer leaves.
     pub fn to_json(&self, request_id: Option<&str>) -> Vec<u8> {
-        let mut body = Map::new();
-        body.insert("type".into(), self.kind.uri().into());
-        body.insert("title".into(), self.kind.title().into());
-        body.insert("status".into(), self.kind.status().as_u16().into());
-        body.insert("detail".into(), self.detail.as_ref().into());
-        body.extend(self.members.clone());
-        if let Some(id) = request_id {
-            body.insert("request_id".into(), id.into());
-        }
+        let body = Body {
+            r#type: self.kind.uri(),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            members: &self.members,
+            request_id,
+        };
         serde_json::to_vec(&body).expect("a map of JSON values serialises")
     }
+}
+
+/// Members in the order that people read them.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl IntoResponse for Problem {

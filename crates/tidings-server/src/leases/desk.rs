@@ -145,27 +145,28 @@ impl Place {
     /// Call it after looking found nothing, with when the next job falls due; returns when it is worth
     /// looking again. Cancel-safe: the place is kept.
     pub(crate) async fn wait(&self, next_due: Option<Timestamp>) {
-        let again = {
+        if let Some(due) = next_due {
             let mut groups = self.desk.0.groups.lock();
-            let Some(group) = groups.group_mut(&self.interest) else { return };
-            if let Some(due) = next_due {
-                group.due_by(due);
+            let moved = groups.group_mut(&self.interest).is_some_and(|group| group.due_by(due));
+            drop(groups);
+            if moved {
+                self.desk.0.due_moved.notify_one();
             }
-            group.entry_mut(self.number).is_none_or(|entry| {
-                entry.looking = entry.woken;
-                std::mem::take(&mut entry.woken)
-            })
-        };
-        self.desk.0.due_moved.notify_one();
-        if again {
-            return;
         }
-        self.bell.notified().await;
+        // The flag decides; the bell may hold a ring that an earlier wait was told of already.
+        while !self.take_turn() {
+            self.bell.notified().await;
+        }
+    }
+
+    /// Whether it was woken: then it is looking again, else it waits from now on.
+    fn take_turn(&self) -> bool {
         let mut groups = self.desk.0.groups.lock();
-        if let Some(entry) = groups.group_mut(&self.interest).and_then(|g| g.entry_mut(self.number)) {
-            entry.looking = true;
-            entry.woken = false;
-        }
+        let entry = groups.group_mut(&self.interest).and_then(|group| group.entry_mut(self.number));
+        entry.is_none_or(|entry| {
+            entry.looking = std::mem::take(&mut entry.woken);
+            entry.looking
+        })
     }
 
     #[cfg(test)]

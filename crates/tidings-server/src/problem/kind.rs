@@ -67,6 +67,8 @@ kinds! {
     LeaseLost = "lease-lost", CONFLICT, "The lease is lost";
     /// The job's state does not allow this: it is finished, or is not finished yet.
     WrongState = "wrong-state", CONFLICT, "The job is in another state";
+    /// A live job that the credential may not see holds the unique key. Wait for it, or use another key.
+    UniqueKeyHeld = "unique-key-held", CONFLICT, "The unique key is held";
     /// The cursor is of another epoch, ahead of the head, or its range has expired: `reason` says which.
     /// Start again from `oldest`.
     CursorGone = "cursor-gone", GONE, "The cursor has no place in this log";

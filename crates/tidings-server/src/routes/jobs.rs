@@ -38,10 +38,11 @@ async fn changeable(
     id: JobId,
 ) -> Result<Job, Problem> {
     let job = store.job(tenant, id).await.map_err(|e| refusal::of_read(&e))?;
-    let may = |job: &Job| {
-        principal.may_act_for(job.spec.owner.as_ref()) && principal.may_write_about(job.spec.subject.as_ref())
-    };
-    job.filter(may).ok_or_else(Problem::not_found)
+    job.filter(|job| may_change(principal, job)).ok_or_else(Problem::not_found)
+}
+
+fn may_change(principal: &Principal, job: &Job) -> bool {
+    principal.may_act_for(job.spec.owner.as_ref()) && principal.may_write_about(job.spec.subject.as_ref())
 }
 
 /// Whether a job is shown with its progress message and its raw error.

@@ -131,11 +131,12 @@ async fn no_job_waits_while_a_worker_does() {
             // Everyone who is rung, or new, looks and leaves with a job where there is one.
             let mut i = 0;
             while i < places.len() {
-                if jobs > 0 && (rung(&places[i]).await || places[i].is_looking()) {
+                let looks = places[i].is_looking() || rung(&places[i]).await;
+                if looks && jobs > 0 {
                     jobs -= 1;
                     places.remove(i).leave_served(jobs > 0, None);
                     i = 0;
-                } else {
+                } else if !looks || !rung(&places[i]).await {
                     i += 1;
                 }
             }

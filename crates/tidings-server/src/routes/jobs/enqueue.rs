@@ -7,7 +7,7 @@ use tidings_core::{
     JobType, NewJob, Principal, RawJson, Subject, Timestamp, UniqueKey, UserId,
     job::{Backoff, JobSpec},
 };
-use tidings_store::{Enqueued, Journal, Operation, Outcome};
+use tidings_store::{Enqueued, Journal, Operation, Outcome, Store};
 
 use crate::{
     access::{self, Access, may},
@@ -16,6 +16,7 @@ use crate::{
     idempotency::IdempotencyKey,
     ids::Ids,
     problem::{Kind, Problem},
+    refusal,
     settings::Settings,
 };
 
@@ -75,6 +76,7 @@ pub(crate) struct BackoffRequest {
 )]
 pub(crate) async fn enqueue(
     access: Access<may::WriteJobs>,
+    State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
     State(settings): State<Settings>,
     State(ids): State<Ids>,
@@ -89,9 +91,28 @@ pub(crate) async fn enqueue(
     let idempotency = key.under("POST /jobs", &access.principal, &text);
     let operation = Operation::Enqueue { jobs: jobs.into_vec(), idempotency };
     match submit(&journal, access.command(operation)?).await? {
-        Outcome::Enqueued(enqueued) => Ok(answer(&enqueued, one)),
+        Outcome::Enqueued(enqueued) => {
+            may_see_held(&*store, &access, &enqueued).await?;
+            Ok(answer(&enqueued, one))
+        }
         other => unreachable!("enqueueing is answered by jobs, not by {other:?}"),
     }
+}
+
+/// A job that held the unique key is shown to those alone who may change it.
+async fn may_see_held(
+    store: &dyn Store,
+    access: &Access<may::WriteJobs>,
+    enqueued: &[Enqueued],
+) -> Result<(), Problem> {
+    for held in enqueued.iter().filter(|e| !e.created) {
+        let job = store.job(&access.tenant, held.id).await.map_err(|e| refusal::of_read(&e))?;
+        if job.is_some_and(|job| !super::may_change(&access.principal, &job)) {
+            let detail = "A live job of another owner or subject holds this unique key.";
+            return Err(Problem::new(Kind::UniqueKeyHeld, detail));
+        }
+    }
+    Ok(())
 }
 
 fn answer(enqueued: &[Enqueued], one: bool) -> Response {

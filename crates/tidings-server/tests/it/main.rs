@@ -1,0 +1,17 @@
+//! The HTTP API from outside: a whole server on a folder of its own, asked through its router.
+//! The modules mirror the URL tree.
+
+mod access;
+mod bodies;
+mod events;
+mod health;
+mod isolation;
+mod jobs;
+mod keys;
+mod leases;
+mod lifecycle;
+mod mount;
+mod openapi;
+mod site;
+mod tenants;
+mod tickets;
