@@ -59,8 +59,8 @@ impl<T> OneOrMany<T> {
         match self {
             Self::One(item) => make("$", item).map(OneOrMany::One),
             Self::Many(items) => {
-                let made = items.into_iter().enumerate().map(|(i, item)| make(&format!("$[{i}]"), item));
-                made.collect::<Result<_, _>>().map(OneOrMany::Many)
+                let all = items.into_iter().enumerate().map(|(i, item)| make(&format!("$[{i}]"), item));
+                all.collect::<Result<_, _>>().map(OneOrMany::Many)
             }
         }
     }

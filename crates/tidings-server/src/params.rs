@@ -22,10 +22,10 @@ impl Params {
     pub(crate) fn take_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let Some(at) = self.0.iter().position(|(n, _)| n == name) else { return Ok(None) };
         let (_, value) = self.0.remove(at);
-        match self.0.iter().any(|(n, _)| n == name) {
-            true => Err(bad(format!("The parameter {name} is given more than once."))),
-            false => Ok(Some(value)),
+        if self.0.iter().any(|(n, _)| n == name) {
+            return Err(bad(format!("The parameter {name} is given more than once.")));
         }
+        Ok(Some(value))
     }
 
     pub(crate) fn take_number(
@@ -36,13 +36,11 @@ impl Params {
         let Some(text) = self.take_text(name)? else { return Ok(None) };
         // `u32::from_str` would take a leading plus.
         let number = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        match number.filter(|n| range.contains(n)) {
-            Some(number) => Ok(Some(number)),
-            None => {
-                let (min, max) = (range.start(), range.end());
-                Err(bad(format!("The parameter {name} is a whole number from {min} to {max}.")))
-            }
-        }
+        let number = number.filter(|n| range.contains(n)).ok_or_else(|| {
+            let (min, max) = (range.start(), range.end());
+            bad(format!("The parameter {name} is a whole number from {min} to {max}."))
+        })?;
+        Ok(Some(number))
     }
 
     /// The cursor `name`; one that does not read is a problem of its own type.

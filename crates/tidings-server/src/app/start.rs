@@ -48,33 +48,21 @@ impl App {
         let sink = Commits { hub: hub.clone(), desk: desk.clone(), metrics: metrics.clone() };
         let journal = Journal::start(store.clone(), Arc::new(sink), JournalConfig::default());
 
-        let (keys_world, data) = (world.clone(), config.server.data.clone());
-        let keys =
-            blocking(move || ServerKeys::open_or_create(&data, keys_world.entropy, keys_world.clock)).await?;
+        let keys = open_keys(&config, &world).await?;
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
-        let delivery = Delivery::start(
-            delivery_config(&config),
-            hub.clone(),
-            Arc::new(InBand(authenticator.clone())),
-            Arc::new(metrics.clone()),
-            world.clock.clone(),
-            world.entropy.clone(),
-        )
-        .map_err(StartError::Delivery)?;
-
+        let delivery = start_delivery(&config, &hub, &authenticator, &metrics, &world)?;
         let (drain, settings, services) =
             (Drain::default(), Settings::new(config.clone()), Services::default());
         let activity = LeaseActivity::new(world.clock.clone());
-        let lease = config.jobs.lease.0;
         let claimer = Claimer::new(
             journal.clone(),
             desk.clone(),
             drain.clone(),
             world.clock.clone(),
             activity.clone(),
-            lease,
+            config.jobs.lease.0,
         );
         let directory = Directory::new(store.clone());
         let app = Self(Arc::new(Parts {
@@ -129,6 +117,24 @@ async fn open_store(config: &Config, world: &World) -> Result<Arc<SqliteStore>, 
     sqlite.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
     let World { clock, entropy } = world.clone();
     Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, entropy)).await?))
+}
+
+async fn open_keys(config: &Config, world: &World) -> Result<ServerKeys, StartError> {
+    let (World { clock, entropy }, data) = (world.clone(), config.server.data.clone());
+    Ok(blocking(move || ServerKeys::open_or_create(&data, entropy, clock)).await?)
+}
+
+fn start_delivery(
+    config: &Config,
+    hub: &Hub,
+    authenticator: &Authenticator,
+    metrics: &Metrics,
+    world: &World,
+) -> Result<Delivery, StartError> {
+    let World { clock, entropy } = world.clone();
+    let (in_band, observer) = (Arc::new(InBand(authenticator.clone())), Arc::new(metrics.clone()));
+    let delivery = Delivery::start(delivery_config(config), hub.clone(), in_band, observer, clock, entropy);
+    delivery.map_err(StartError::Delivery)
 }
 
 async fn authenticator(

@@ -15,8 +15,8 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Puts a file's values over what there is.
-    pub(super) fn put_table(&mut self, table: Table, origin: &Origin) {
-        for (path, value) in leaves(&table) {
+    pub(super) fn put_table(&mut self, table: &Table, origin: &Origin) {
+        for (path, value) in leaves(table) {
             self.put(&path, value, origin.clone());
         }
     }

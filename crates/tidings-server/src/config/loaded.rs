@@ -89,7 +89,7 @@ fn gather(sources: &Sources) -> Result<Layers, ConfigError> {
     let defaults = as_table(&Config::default());
     let mut layers = Layers::default();
     if let Some(path) = &sources.file {
-        layers.put_table(read_file(path)?, &Origin::File(path.clone()));
+        layers.put_table(&read_file(path)?, &Origin::File(path.clone()));
     }
     for (name, value) in &sources.env {
         let Some(path) = env_path(name) else { continue };

@@ -22,5 +22,5 @@ pub(super) fn layer(settings: &Settings) -> CorsLayer {
             request_id::HEADER,
         ])
         .expose_headers([request_id::HEADER, header::RETRY_AFTER])
-        .max_age(std::time::Duration::from_secs(600))
+        .max_age(std::time::Duration::from_mins(10))
 }

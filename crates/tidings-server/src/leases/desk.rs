@@ -74,12 +74,11 @@ impl Desk {
         let number = groups.next_place;
         groups.next_place += 1;
         let entry = Entry { number, looking: true, woken: false, bell: Arc::clone(&bell) };
-        match groups.list.iter_mut().find(|g| g.interest == interest) {
-            Some(group) => group.places.push_back(entry),
-            None => {
-                let group = Group { interest: interest.clone(), places: [entry].into(), due: None };
-                groups.list.push(group);
-            }
+        if let Some(group) = groups.group_mut(&interest) {
+            group.places.push_back(entry);
+        } else {
+            let group = Group { interest: interest.clone(), places: [entry].into(), due: None };
+            groups.list.push(group);
         }
         drop(groups);
         Place { desk: self.clone(), interest, number, bell }

@@ -80,13 +80,11 @@ impl ProgressDesk {
             tokio::time::sleep(self.0.interval).await;
             let progress = {
                 let mut recent = self.0.recent.lock();
-                match recent.get_mut(&lease).map(Option::take) {
-                    Some(Some(progress)) => progress,
-                    _ => {
-                        recent.remove(&lease);
-                        return;
-                    }
-                }
+                let Some(Some(progress)) = recent.get_mut(&lease).map(Option::take) else {
+                    recent.remove(&lease);
+                    return;
+                };
+                progress
             };
             if let Err(error) = self.write(&lease, progress).await {
                 tracing::debug!(%error, job = %lease.job, "progress that waited was not written");

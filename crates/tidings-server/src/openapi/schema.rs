@@ -75,6 +75,7 @@ pub(crate) struct Leases {
 }
 
 #[derive(ToSchema)]
+#[allow(clippy::struct_field_names, reason = "the field's name is the API's")]
 pub(crate) struct Lease {
     /// What every report about this lease names.
     lease: String,

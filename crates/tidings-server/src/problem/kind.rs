@@ -110,9 +110,9 @@ mod tests {
              have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone).\n\n\
              | type | status | meaning |\n|---|---|---|\n",
         );
-        for kind in Kind::ALL {
-            page += &format!("| `{}` | {} | {} |\n", kind.uri(), kind.status().as_u16(), kind.meaning());
-        }
+        let row =
+            |kind: &Kind| format!("| `{}` | {} | {} |\n", kind.uri(), kind.status().as_u16(), kind.meaning());
+        page.extend(Kind::ALL.iter().map(row));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/problems.md");
         if std::env::var_os("TIDINGS_BLESS").is_some() {
             std::fs::write(path, &page).expect("the page can be written");

@@ -4,6 +4,7 @@ use serde_json::json;
 use crate::site::Site;
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 async fn each_wrong_body_gets_its_documented_answer() {
     let site =
         Site::with(&["limits.body_bytes=100000", "limits.event_bytes=1000", "limits.batch_items=3"]).await;

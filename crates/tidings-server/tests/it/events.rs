@@ -3,6 +3,8 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use tidings_store::{Command, Maintain, Retention};
+
 use crate::site::Site;
 
 #[tokio::test]
@@ -56,7 +58,7 @@ async fn a_filter_hides_no_gap() {
 async fn waiting_ends_with_an_event_or_with_its_time() {
     let site = Site::open().await;
     let who = site.operator("acme");
-    let (page, _) = tokio::join!(site.get("/api/v1/events?wait=30&types=wanted", &who), async {
+    let (page, ()) = tokio::join!(site.get("/api/v1/events?wait=30&types=wanted", &who), async {
         for kind in ["other", "wanted"] {
             tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.ok();
             site.post("/api/v1/events", &who, &json!({"type": kind})).await.ok(201);
@@ -94,7 +96,6 @@ async fn an_expired_cursor_is_told_from_where_to_start_again() {
     for _ in 0..20 {
         site.post("/api/v1/events", &who, &json!({"type": "a"})).await.ok(201);
     }
-    use tidings_store::{Command, Maintain, Retention};
     let retention = Retention { age: None, events_per_tenant: Some(5) };
     let retain = Command::Maintain(Maintain::Retain { retention, limit: 1_000 });
     site.app.journal().submit(retain).await.expect("sweeps");

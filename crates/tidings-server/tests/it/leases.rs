@@ -96,7 +96,7 @@ async fn waiting_workers_are_woken_by_what_they_wait_for() {
     let site = Site::open().await;
     let who = site.operator("acme");
     let body = wanted(&["a", "b"], 5, 30);
-    let (waiting, _) = tokio::join!(site.post("/api/v1/leases", &who, &body).map_ok(), async {
+    let (waiting, ()) = tokio::join!(site.post("/api/v1/leases", &who, &body).map_ok(), async {
         tokio::task::yield_now().await;
         site.enqueue(&who, json!({"type": "other"})).await;
         site.enqueue(&who, json!({"type": "b"})).await;

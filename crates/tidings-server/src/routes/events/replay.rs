@@ -70,9 +70,10 @@ pub(crate) async fn replay(
     }
     // Registered first, looked at afterwards: nothing that is committed in between is missed.
     let bell = Arc::new(Bell::default());
-    let _watch = match request.wait.is_zero() {
-        true => None,
-        false => Some(access.feed(&hub, &journal).await?.watch(bell.clone())),
+    let _watch = if request.wait.is_zero() {
+        None
+    } else {
+        Some(access.feed(&hub, &journal).await?.watch(bell.clone()))
     };
     let log = store.log_state(&access.tenant).await.map_err(|e| refusal::of_read(&e))?;
     let mut after = place(request.since.as_ref(), &log.ok_or_else(Problem::not_found)?)?;

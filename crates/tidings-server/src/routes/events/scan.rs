@@ -51,7 +51,7 @@ pub(super) async fn scan(
         }
         scanned += page.events.len();
         let mut full = false;
-        for event in page.events.into_iter() {
+        for event in page.events {
             if sieve.admits(&event) {
                 bytes += event.fact.body.len();
                 full = !events.is_empty() && bytes > PAGE_BYTES;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use tidings_core::{Job, JobId, Principal, Scope, TenantId, UserId};
+use tidings_core::{Job, JobId, Principal, RawJson, Scope, TenantId, UserId};
 use tidings_store::{JobQuery, Store};
 
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     let query = JobQuery {
         state: params.take("state")?,
         job_type: params.take("type")?,
-        owner: owner(params.take_text("owner")?, &access.principal)?,
+        owner: owner(params.take_text("owner")?.as_deref(), &access.principal)?,
         subject: params.take("subject")?,
         before: cursor(&mut params)?,
         limit: params.take_number("limit", 1..=1_000)?.unwrap_or(100) as usize,
@@ -50,13 +50,13 @@ pub(crate) async fn list(
     let raw = shows_raw(&access.principal);
     let texts: Vec<_> = jobs.iter().map(|job| job.to_json(raw)).collect();
     let next = next.map(|id| id.to_string());
-    Ok(body::raw(StatusCode::OK, list_text("jobs", texts.iter().map(|t| t.as_bytes()), next.as_deref())))
+    Ok(body::raw(StatusCode::OK, list_text("jobs", texts.iter().map(RawJson::as_bytes), next.as_deref())))
 }
 
 /// `me`, a user, or whom the credential is limited to.
-fn owner(named: Option<String>, principal: &Principal) -> Result<Option<UserId>, Problem> {
+fn owner(named: Option<&str>, principal: &Principal) -> Result<Option<UserId>, Problem> {
     let bad = |detail: &'static str| Problem::new(Kind::BadParameter, detail);
-    let named = match named.as_deref() {
+    let named = match named {
         Some("me") => Some(
             principal
                 .user()

@@ -86,7 +86,12 @@ fn some_types(types: Vec<JobType>) -> Result<Vec<JobType>, Problem> {
     Err(invalid("$.types", format_args!("1 to {TYPES_MAX} job types are needed")))
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(path: &str, value: T, min: T, max: T) -> Result<T, Problem> {
+fn within<T: PartialOrd + std::fmt::Display + Copy>(
+    path: &str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<T, Problem> {
     if value >= min && value <= max {
         return Ok(value);
     }
