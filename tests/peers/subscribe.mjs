@@ -5,14 +5,14 @@ const response = await fetch(`http://${address}/api/v1/events?since=0`, {
 });
 if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
 let [pending, seen] = ["", 0];
-for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+reading: for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
   const records = (pending + text).split("\n\n");
   pending = records.pop();
   for (const record of records) {
     const field = (name) => record.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
     if (!field("data") || field("event")?.startsWith("stream.")) continue;
     console.log(field("data"));
-    if (++seen === count) process.exit(0);
+    if (++seen === count) break reading;
   }
 }
-throw new Error(`the stream ended after ${seen}`);
+if (seen < count) throw new Error(`the stream ended after ${seen}`);

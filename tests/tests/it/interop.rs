@@ -10,7 +10,7 @@ use serde_json::json;
 use tidings_tests::{
     Server, ServerOptions,
     history::Log,
-    interop::{peer, script},
+    interop::{CredentialProxy, peer, script},
 };
 
 /// A peer that prints one envelope a line.
@@ -63,10 +63,7 @@ fn other_makers_clients_read_the_same_bytes() {
         }),
         Peer::start("tidings tail", {
             let count = EVENTS.to_string();
-            server.client_command(
-                &token,
-                &["tail", "--tenant", "acme", "--json", "--since", "0", "--count", &count],
-            )
+            server.client_command(&token, &["tail", "--json", "--since", "0", "--count", &count])
         }),
     ];
     for n in 0..EVENTS / 10 {
@@ -89,11 +86,26 @@ fn the_websocket_stack_conforms() {
         .set("limits.frame_bytes", 64 << 20)
         .set("limits.messages_per_connection", "off")
         .start();
+    let api = server.tenant("acme");
+    let proxy = CredentialProxy::start(server.addr, api.token.as_deref().expect("a token")).expect("starts");
     let reports = server.scratch().join("reports");
-    // 12.* and 13.* are compression, which is not offered.
+    // 12.* and 13.* are compression, which is not offered; 9.3.1 and 9.4.1 send one message in 65,536
+    // pieces, four times as many as are taken.
     let output = peer("kosoku")
-        .arg(format!("ws://{}/api/v1/debug/echo", server.addr))
-        .args(["--exclude", "12.*", "--exclude", "13.*", "--parallelism", "4", "--outdir"])
+        .arg(format!("ws://{}/api/v1/echo", proxy.addr))
+        .args([
+            "--exclude",
+            "12.*",
+            "--exclude",
+            "13.*",
+            "--exclude",
+            "9.3.1",
+            "--exclude",
+            "9.4.1",
+            "--parallelism",
+            "4",
+            "--outdir",
+        ])
         .arg(&reports)
         .output()
         .expect("kosoku runs");

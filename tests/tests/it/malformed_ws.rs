@@ -87,14 +87,23 @@ fn broken_frames_close_with_their_code() {
         ("text that is not UTF-8", text(0x80, b"{\"op\":\"\xFF\"}"), 1007),
         ("a surrogate in UTF-8", text(0x80, b"\xED\xA0\x80"), 1007),
         ("bad UTF-8 over two fragments", [text(0, b"\xC3"), masked(0x80, b"\x28")].concat(), 1007),
-        ("a frame whose header says 1 MiB + 1", header(0x80 | TEXT, (1 << 20) + 1, true), 1009),
-        ("a frame whose header says 2^63 - 1", header(0x80 | TEXT, i64::MAX as u64, true), 1009),
+        (
+            "a frame whose header says 1 MiB + 1",
+            [header(0x80 | TEXT, (1 << 20) + 1, true), vec![0; 4]].concat(),
+            1009,
+        ),
+        (
+            "a frame whose header says 2^63 - 1",
+            [header(0x80 | TEXT, i64::MAX as u64, true), vec![0; 4]].concat(),
+            1009,
+        ),
     ];
     for (what, bytes, code) in cases {
         let mut ws = open(&api);
         ws.send_bytes(&bytes).expect("sends");
         let (_, got) = rest(&mut ws);
         assert_eq!(got, Some(code), "{what}");
+        ws.wire().shut_write().expect("the client ends its side");
         assert!(ws.wire().ends(LONG), "{what}: the connection ends");
     }
     canary.sings("broken frames");
