@@ -19,6 +19,8 @@ pub(super) struct Progress(Arc<Inner>);
 struct Inner {
     pending: Mutex<Option<(u8, Option<String>)>>,
     changed: Notify,
+    /// Held while one is on its way: reports of one job never overtake each other.
+    sending: tokio::sync::Mutex<()>,
 }
 
 impl Progress {
@@ -47,8 +49,9 @@ impl Progress {
         }
     }
 
-    /// Sends what is pending. Progress that cannot be sent is worth no repeat: newer follows.
+    /// Sends what is pending; when it returns, nothing is on its way. Progress that cannot be sent is worth no repeat: newer follows.
     pub(super) async fn flush(&self, client: &Client, lease: &str) {
+        let _sending = self.0.sending.lock().await;
         if let Some((percent, message)) = self.take()
             && let Err(error) = client.progress(lease, percent, message.as_deref()).await
         {

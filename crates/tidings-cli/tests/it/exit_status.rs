@@ -1,0 +1,80 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{Server, tidings};
+
+#[test]
+fn scripts_can_tell_why_a_command_failed() {
+    let server = Server::start(&[]);
+    let token = server.ok(&["token", "--tenant", "default", "--scope", "events:read"]);
+    let token = token.trim();
+    let nobody = ["--url", "http://127.0.0.1:1", "--token", "x"];
+    let cases: &[(&[&str], i32)] = &[
+        (&["jobs", "list"], 0),
+        (&["jobs", "show", "019ab0c4-0000-7000-8000-000000000000"], 4),
+        (&["jobs", "list", "--token", "tdk_wrong"], 3),
+        (&["publish", "note.created", "--token", token], 3),
+        (&["tail", "--types", "a", "--token", "tdk_wrong"], 3),
+        (&["publish", "job.completed"], 1),
+        (&["jobs", "enqueue", "x", "{broken"], 2),
+        (&["nonsense"], 2),
+        (&["tenants", "delete", "default"], 2),
+        (&["jobs", "list", nobody[0], nobody[1], nobody[2], nobody[3]], 5),
+        // The local administrator key is for the local server alone.
+        (&["jobs", "list", "--url", "http://127.0.0.1:1"], 2),
+        (&["serve", "--store", "postgres://x"], 1),
+    ];
+    for (args, status) in cases {
+        let output = server.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*status), "{args:?}: {said}");
+        assert_eq!(said.is_empty(), *status == 0, "{args:?} says why: {said}");
+    }
+}
+
+#[test]
+fn a_watched_job_gives_its_end_as_status() {
+    let server = Server::start(&[]);
+    let _good = server.worker("good", "echo 42");
+    let _bad = server.worker("bad", "exit 1");
+    let output = server.run(&["jobs", "enqueue", "good", "--watch"]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).ends_with("42\n"));
+    assert_eq!(server.run(&["jobs", "enqueue", "bad", "--watch"]).status.code(), Some(1));
+}
+
+#[test]
+fn without_a_server_it_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = tidings(folder.path()).args(["jobs", "list"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tidings serve"));
+}
+
+#[test]
+fn a_first_start_keeps_its_keys_to_itself_and_prints_none() {
+    let server = Server::start(&[]);
+    for file in ["admin.key", "signing.key", "ticket.key"] {
+        let mode = std::fs::metadata(server.data().join(file)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let key = std::fs::read_to_string(server.data().join("admin.key")).expect("reads");
+    let log = std::fs::read_to_string(server.path("log")).expect("reads");
+    assert!(log.contains("admin.key") && !log.contains(key.trim()));
+}
+
+#[test]
+fn configuration_says_where_it_comes_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = tidings(folder.path())
+        .args(["config", "--set", "limits.lag=7", "--json"])
+        .env("TIDINGS_LIMITS__CONNECTIONS", "77")
+        .output()
+        .expect("it runs");
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let origin = |key: &str| rows.iter().find(|row| row["key"] == key).expect("a row")["origin"].clone();
+    assert_eq!(origin("limits.lag"), "--set limits.lag");
+    assert_eq!(origin("limits.connections"), "TIDINGS_LIMITS__CONNECTIONS");
+    assert_eq!(origin("server.listen"), "default");
+    let unknown =
+        tidings(folder.path()).args(["config", "--set", "limits.lagg=7"]).output().expect("it runs");
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("lagg"));
+}

@@ -1,0 +1,8 @@
+//! The binary against itself: a real server, real workers, real commands.
+
+mod harness;
+
+mod exec;
+mod exit_status;
+mod streams;
+mod work;
