@@ -1,4 +1,6 @@
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -46,7 +48,11 @@ impl Subject {
         let bound = wait_until_bound(&mut child, &data.join("server.json"))
             .with_context(|| format!("{} did not start:\n{}", program.display(), tail(&log)))?;
         let token = token(program, &data)?;
-        Ok(Self { child, target: Target::tidings(&bound.url, &token, None)? })
+        let target = Target::tidings(&bound.url, &token, None)?;
+        // The tenant is there before the load: making tenants is limited, and a thousand subscribers
+        // that arrive at one that is not there yet are refused.
+        publish_once(&target).context("publishing the event that makes the tenant")?;
+        Ok(Self { child, target })
     }
 
     pub(crate) fn processes(&self) -> Processes {
@@ -82,6 +88,18 @@ fn token(program: &Path, data: &Path) -> anyhow::Result<String> {
         bail!("`tidings token` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn publish_once(target: &Target) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(target.addr)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(&target.publish(br#"{"first":true}"#))?;
+    let mut answer = [0; 4_096];
+    let len = stream.read(&mut answer)?;
+    if !answer[..len].starts_with(b"HTTP/1.1 201") {
+        bail!("the server answered {}", String::from_utf8_lossy(&answer[..len]));
+    }
+    Ok(())
 }
 
 fn tail(log: &Path) -> String {
