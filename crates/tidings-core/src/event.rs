@@ -1,6 +1,8 @@
 use std::io::Write as _;
 
-use crate::{EventId, EventType, JobId, JobType, RawJson, Seq, Subject, TenantId, Timestamp, UserId, Verbosity};
+use crate::{
+    EventId, EventType, JobId, JobType, RawJson, Seq, Subject, TenantId, Timestamp, UserId, Verbosity,
+};
 
 /// A committed fact with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +132,10 @@ mod tests {
             fact: NewEvent {
                 id: EventId::from_bytes([1; 16]),
                 event_type: EventType::JOB_PROGRESS,
-                job: Some(JobRef { id: JobId::from_bytes([2; 16]), job_type: JobType::new("embedding").expect("valid") }),
+                job: Some(JobRef {
+                    id: JobId::from_bytes([2; 16]),
+                    job_type: JobType::new("embedding").expect("valid"),
+                }),
                 owner: Some(UserId::new("user-7").expect("valid")),
                 subject: Some(Subject::new("note/\"42\"").expect("valid")),
                 body: EventBody {

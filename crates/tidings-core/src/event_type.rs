@@ -16,7 +16,9 @@ enum Inner {
 
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum EventTypeError {
-    #[error("an event type is 1 to 100 of a-z, 0-9, '_' and '-' in parts joined by dots, such as note.created")]
+    #[error(
+        "an event type is 1 to 100 of a-z, 0-9, '_' and '-' in parts joined by dots, such as note.created"
+    )]
     Malformed,
     #[error("event types that start with job., webhook. or stream. are made by the server alone")]
     Reserved,
@@ -66,7 +68,11 @@ impl EventType {
         if let Some(known) = Self::known(text) {
             return Ok(known);
         }
-        if is_dotted_name(text) { Ok(Self(Inner::Published(text.into()))) } else { Err(EventTypeError::Malformed) }
+        if is_dotted_name(text) {
+            Ok(Self(Inner::Published(text.into())))
+        } else {
+            Err(EventTypeError::Malformed)
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -91,7 +97,9 @@ fn is_dotted_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text.split('.').all(|part| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
         })
 }
 

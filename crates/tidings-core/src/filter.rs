@@ -83,8 +83,10 @@ impl Filter {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
         (self.types.is_empty() || any(&self.types, event.event_type.as_str()))
             && (self.job_id.is_empty() || event.job.as_ref().is_some_and(|j| self.job_id.contains(&j.id)))
-            && (self.job_type.is_empty() || event.job.as_ref().is_some_and(|j| self.job_type.contains(&j.job_type)))
-            && (self.subject.is_empty() || event.subject.as_ref().is_some_and(|s| any(&self.subject, s.as_str())))
+            && (self.job_type.is_empty()
+                || event.job.as_ref().is_some_and(|j| self.job_type.contains(&j.job_type)))
+            && (self.subject.is_empty()
+                || event.subject.as_ref().is_some_and(|s| any(&self.subject, s.as_str())))
             && (self.owner.is_empty() || event.owner.as_ref().is_some_and(|o| self.owner.contains(o)))
     }
 }
@@ -130,7 +132,12 @@ mod tests {
     use crate::{EventBody, EventId, EventType, JobRef, RawJson, Subject};
     use proptest::prelude::*;
 
-    fn event(event_type: &str, job: Option<(u8, &str)>, subject: Option<&str>, owner: Option<&str>) -> NewEvent {
+    fn event(
+        event_type: &str,
+        job: Option<(u8, &str)>,
+        subject: Option<&str>,
+        owner: Option<&str>,
+    ) -> NewEvent {
         NewEvent {
             id: EventId::from_bytes([0; 16]),
             event_type: EventType::parse(event_type).expect("valid"),
@@ -169,7 +176,8 @@ mod tests {
 
     #[test]
     fn json_takes_texts_and_lists() {
-        let request: FilterRequest = serde_json::from_str(r#"{"types":["a.b","c.*"],"owner":"me"}"#).expect("valid");
+        let request: FilterRequest =
+            serde_json::from_str(r#"{"types":["a.b","c.*"],"owner":"me"}"#).expect("valid");
         let me = UserId::new("ana").expect("valid");
         let pairs = filter(&[("types", "a.b,c.*"), ("owner", "me")]).expect("valid");
         assert_eq!(request.resolve(Some(&me)), Ok(pairs));

@@ -158,7 +158,10 @@ fn code_unit(text: &[u8], at: usize) -> Option<u16> {
 }
 
 fn number_end(text: &[u8], start: usize) -> Result<usize, JsonError> {
-    let len = text[start..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
+    let len = text[start..]
+        .iter()
+        .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+        .count();
     let number = std::str::from_utf8(&text[start..start + len]).map_err(|_| JsonError::Invalid)?;
     // Short plain integers cannot overflow: only the rest is worth parsing.
     let plain = len < 300 && !number.contains(['e', 'E']);

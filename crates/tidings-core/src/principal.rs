@@ -80,7 +80,9 @@ pub enum GrantError {
     Subject(Pattern),
     #[error("your credential stands for a user and may act for that user alone")]
     User,
-    #[error("your credential sees its own user's events alone, so what it gives must carry jobs:read:own too")]
+    #[error(
+        "your credential sees its own user's events alone, so what it gives must carry jobs:read:own too"
+    )]
     Owner,
     #[error("your credential does not reach that tenant")]
     Tenant,
@@ -170,7 +172,8 @@ impl Principal {
         }
         // The owner limit comes with the scope: without it, published events would be seen unlimited.
         let limited = self.owner_limit() != OwnerLimit::None;
-        if limited && wanted.scopes.contains(Scope::EventsRead) && !wanted.scopes.contains(Scope::JobsReadOwn) {
+        if limited && wanted.scopes.contains(Scope::EventsRead) && !wanted.scopes.contains(Scope::JobsReadOwn)
+        {
             return Err(GrantError::Owner);
         }
         let Some(mine) = self.grant.subjects.as_deref() else { return Ok(()) };
@@ -227,7 +230,8 @@ impl Audience {
 
     pub fn admits(&self, event: &NewEvent) -> bool {
         let kind = if event.event_type.is_job() { self.jobs } else { self.published };
-        kind && self.owner.admits(event.owner.as_ref()) && within(self.subjects.as_deref(), event.subject.as_ref())
+        kind && self.owner.admits(event.owner.as_ref())
+            && within(self.subjects.as_deref(), event.subject.as_ref())
     }
 }
 
@@ -240,7 +244,8 @@ pub struct JobAccess {
 
 impl JobAccess {
     pub fn admits(&self, job: &Job) -> bool {
-        self.owner.admits(job.spec.owner.as_ref()) && within(self.subjects.as_deref(), job.spec.subject.as_ref())
+        self.owner.admits(job.spec.owner.as_ref())
+            && within(self.subjects.as_deref(), job.spec.subject.as_ref())
     }
 }
 
@@ -313,7 +318,11 @@ mod tests {
     fn who_reads_all_jobs_may_give_the_reading_of_ones_own() {
         let backend = principal(None, "jobs:read:all events:read");
         let ana = Some(UserId::new("ana").expect("valid"));
-        let own = Grant { user: ana, scopes: "jobs:read:own events:read".parse().expect("valid"), ..backend.grant.clone() };
+        let own = Grant {
+            user: ana,
+            scopes: "jobs:read:own events:read".parse().expect("valid"),
+            ..backend.grant.clone()
+        };
         assert_eq!(backend.may_grant(&own), Ok(()));
     }
 

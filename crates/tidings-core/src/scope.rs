@@ -165,7 +165,9 @@ impl<'de> Deserialize<'de> for ScopeSet {
         }
         match Form::deserialize(d).map_err(|_| D::Error::custom("scopes are a list of texts or one text"))? {
             Form::Text(text) => text.parse().map_err(D::Error::custom),
-            Form::List(list) => list.iter().map(|s| s.parse()).collect::<Result<_, _>>().map_err(D::Error::custom),
+            Form::List(list) => {
+                list.iter().map(|s| s.parse()).collect::<Result<_, _>>().map_err(D::Error::custom)
+            }
         }
     }
 }

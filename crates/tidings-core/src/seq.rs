@@ -22,15 +22,18 @@ impl Seq {
         self.0
     }
 
+    #[must_use]
     pub const fn next(self) -> Self {
         Self::new(self.0 + 1)
     }
 
     /// The seq before this one; zero stays zero.
+    #[must_use]
     pub const fn prev(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
+    #[must_use]
     pub const fn plus(self, n: u64) -> Self {
         Self::new(self.0.saturating_add(n))
     }
@@ -157,7 +160,20 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "abc", "-1", "+1", "9223372036854775808", "9007199254740992", "a:", ":1", "A:1", "a:b:1", " 1", "1 "] {
+        for text in [
+            "",
+            "abc",
+            "-1",
+            "+1",
+            "9223372036854775808",
+            "9007199254740992",
+            "a:",
+            ":1",
+            "A:1",
+            "a:b:1",
+            " 1",
+            "1 ",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
         }
     }

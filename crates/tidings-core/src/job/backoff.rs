@@ -10,13 +10,13 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { base: Duration::from_secs(1), max: Duration::from_secs(3_600) }
+        Self { base: Duration::from_secs(1), max: Duration::from_hours(1) }
     }
 }
 
 impl Backoff {
     /// The longest that `max` may be.
-    pub const MAX: Duration = Duration::from_secs(30 * 86_400);
+    pub const MAX: Duration = Duration::from_hours(30 * 24);
 
     /// `attempt` counts from 1; `unit` is a random number in `0.0..1.0`.
     pub fn delay(self, attempt: u32, unit: f64) -> Duration {

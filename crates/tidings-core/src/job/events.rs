@@ -1,6 +1,6 @@
 //! The data of each job event, at each verbosity. This is the one place that redacts.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{EventBody, EventType, Failure, Job, NewEvent, RawJson, Timestamp, WorkerName};
 
@@ -26,14 +26,14 @@ pub(super) fn scheduled(job: &Job, run_at: Timestamp, why: Scheduled, at: Moment
 }
 
 pub(super) fn started(job: &Job, worker: &WorkerName, at: Moment<'_>) -> NewEvent {
-    let body = with_detail(json!({ "attempt": job.attempt }), [("worker", json!(worker))]);
+    let body = with_detail(&json!({ "attempt": job.attempt }), "worker", &RawJson::from_value(worker));
     make(job, EventType::JOB_STARTED, body, at)
 }
 
 pub(super) fn progress(job: &Job, progress: &Progress, at: Moment<'_>) -> NewEvent {
     let data = json!({ "percent": progress.percent });
     let body = match &progress.message {
-        Some(message) => with_detail(data, [("message", json!(message))]),
+        Some(message) => with_detail(&data, "message", &RawJson::from_value(message)),
         None => minimal(&data),
     };
     make(job, EventType::JOB_PROGRESS, body, at)
@@ -46,13 +46,13 @@ pub(super) fn retrying(job: &Job, failure: &Failure, run_at: Timestamp, at: Mome
         "message": failure.message,
         "run_at": run_at,
     });
-    make(job, EventType::JOB_RETRYING, with_raw(data, failure), at)
+    make(job, EventType::JOB_RETRYING, with_raw(&data, failure), at)
 }
 
 pub(super) fn completed(job: &Job, result: Option<&RawJson>, at: Moment<'_>) -> NewEvent {
     let data = json!({ "attempt": job.attempt });
     let body = match result {
-        Some(result) => spliced(data, "result", result),
+        Some(result) => with_detail(&data, "result", result),
         None => minimal(&data),
     };
     make(job, EventType::JOB_COMPLETED, body, at)
@@ -60,7 +60,7 @@ pub(super) fn completed(job: &Job, result: Option<&RawJson>, at: Moment<'_>) -> 
 
 pub(super) fn failed(job: &Job, failure: &Failure, at: Moment<'_>) -> NewEvent {
     let data = json!({ "attempt": job.attempt, "category": failure.category, "message": failure.message });
-    make(job, EventType::JOB_FAILED, with_raw(data, failure), at)
+    make(job, EventType::JOB_FAILED, with_raw(&data, failure), at)
 }
 
 pub(super) fn cancelled(job: &Job, at: Moment<'_>) -> NewEvent {
@@ -83,38 +83,32 @@ fn enqueued(job: &Job, run_at: Timestamp) -> EventBody {
     if let Some(retry_of) = job.spec.retry_of {
         data["retry_of"] = json!(retry_of);
     }
-    spliced(data, "payload", &job.spec.payload)
+    with_detail(&data, "payload", &job.spec.payload)
 }
 
 fn minimal(data: &Value) -> EventBody {
     EventBody::same_for_all(RawJson::from_value(data))
 }
 
-fn with_detail<const N: usize>(data: Value, more: [(&str, Value); N]) -> EventBody {
-    let minimal = RawJson::from_value(&data);
-    EventBody { minimal, detail: Some(merged(data, more)), debug: None }
+/// `more` is added from verbosity `detail` up.
+fn with_detail(data: &Value, key: &str, more: &RawJson) -> EventBody {
+    let minimal = RawJson::from_value(data);
+    let detail = Some(extended(&minimal, key, more));
+    EventBody { minimal, detail, debug: None }
 }
 
-fn with_raw(data: Value, failure: &Failure) -> EventBody {
-    let minimal = RawJson::from_value(&data);
-    EventBody { minimal, detail: None, debug: Some(merged(data, [("error", json!(failure.raw))])) }
+/// The worker's own words are for verbosity `debug` alone.
+fn with_raw(data: &Value, failure: &Failure) -> EventBody {
+    let minimal = RawJson::from_value(data);
+    let debug = Some(extended(&minimal, "error", &RawJson::from_value(&failure.raw)));
+    EventBody { minimal, detail: None, debug }
 }
 
-fn merged<const N: usize>(data: Value, more: [(&str, Value); N]) -> RawJson {
-    let mut data = match data {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
-    data.extend(more.into_iter().map(|(k, v)| (k.to_owned(), v)));
-    RawJson::from_value(&data)
-}
-
-/// Adds a user's JSON to an object without reading it again.
-fn spliced(data: Value, key: &str, json: &RawJson) -> EventBody {
-    let minimal = RawJson::from_value(&data);
-    let mut detail = minimal.as_bytes()[..minimal.len() - 1].to_vec();
-    detail.extend_from_slice(format!(",\"{key}\":").as_bytes());
-    detail.extend_from_slice(json.as_bytes());
-    detail.push(b'}');
-    EventBody { minimal, detail: Some(RawJson::from_stored(detail)), debug: None }
+/// An object with one more field, whose JSON is not read again.
+fn extended(object: &RawJson, key: &str, more: &RawJson) -> RawJson {
+    let mut text = object.as_bytes()[..object.len() - 1].to_vec();
+    text.extend_from_slice(format!(",\"{key}\":").as_bytes());
+    text.extend_from_slice(more.as_bytes());
+    text.push(b'}');
+    RawJson::from_stored(text)
 }

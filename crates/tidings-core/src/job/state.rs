@@ -9,13 +9,27 @@ pub type LeaseNo = u64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
     /// Waits for `run_at`.
-    Scheduled { run_at: Timestamp },
+    Scheduled {
+        run_at: Timestamp,
+    },
     /// Due; `run_at` orders jobs of equal priority.
-    Queued { run_at: Timestamp },
-    Running { lease: Lease, cancel_requested: bool },
-    Completed { finished_at: Timestamp, result: Option<RawJson> },
-    Failed { finished_at: Timestamp },
-    Cancelled { finished_at: Timestamp },
+    Queued {
+        run_at: Timestamp,
+    },
+    Running {
+        lease: Lease,
+        cancel_requested: bool,
+    },
+    Completed {
+        finished_at: Timestamp,
+        result: Option<RawJson>,
+    },
+    Failed {
+        finished_at: Timestamp,
+    },
+    Cancelled {
+        finished_at: Timestamp,
+    },
 }
 
 /// A worker's timed, fenced right to a job.

@@ -81,7 +81,11 @@ impl Job {
             started_at: None,
             seq: Seq::ZERO,
         };
-        let event = if due { events::queued(&job, run_at, at) } else { events::scheduled(&job, run_at, Scheduled::Enqueued, at) };
+        let event = if due {
+            events::queued(&job, run_at, at)
+        } else {
+            events::scheduled(&job, run_at, Scheduled::Enqueued, at)
+        };
         Step { job, events: vec![event] }
     }
 
@@ -114,7 +118,12 @@ impl Job {
         Ok(Step { job: self, events: Vec::new() })
     }
 
-    pub fn progress(mut self, lease_no: LeaseNo, progress: Progress, at: Moment<'_>) -> Result<Step, Refused> {
+    pub fn progress(
+        mut self,
+        lease_no: LeaseNo,
+        progress: Progress,
+        at: Moment<'_>,
+    ) -> Result<Step, Refused> {
         self.held(lease_no, at.now)?;
         let event = events::progress(&self, &progress, at);
         self.progress = Some(progress);
@@ -122,7 +131,12 @@ impl Job {
     }
 
     /// Ends the job well. It wins over a cancellation that was only asked for.
-    pub fn complete(mut self, lease_no: LeaseNo, result: Option<RawJson>, at: Moment<'_>) -> Result<Step, Refused> {
+    pub fn complete(
+        mut self,
+        lease_no: LeaseNo,
+        result: Option<RawJson>,
+        at: Moment<'_>,
+    ) -> Result<Step, Refused> {
         if self.reported == Some((lease_no, Report::Complete)) {
             return Ok(Step { job: self, events: Vec::new() });
         }
@@ -177,7 +191,9 @@ impl Job {
                 *cancel_requested = true;
                 Ok(Step { job: self, events: Vec::new() })
             }
-            JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => Err(Refused::Finished),
+            JobState::Completed { .. } | JobState::Failed { .. } | JobState::Cancelled { .. } => {
+                Err(Refused::Finished)
+            }
         }
     }
 
