@@ -134,6 +134,24 @@ mod tests {
         }
     }
 
+    /// `docs/cli.md` names every command and every exit status that `--help` does.
+    #[test]
+    fn the_page_is_in_step() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        let page = std::fs::read_to_string(path).expect("the page exists");
+        for command in Args::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            assert!(
+                page.contains(&format!("| `tidings {}` |", command.get_name())),
+                "{}",
+                command.get_name()
+            );
+        }
+        for line in exit::HELP.lines().skip(1) {
+            let (status, meaning) = line.trim().split_once("  ").expect("a status and its meaning");
+            assert!(page.contains(&format!("| {status} | {} |", meaning.trim())), "{line}");
+        }
+    }
+
     /// Every command says how it is used.
     #[test]
     fn every_help_has_examples() {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::harness::{Server, eventually, is_alive};
+use crate::harness::{Server, eventually, is_alive, signal};
 
 /// Short leases, so that a lost one is soon noticed.
 const SHORT: &[&str] = &["jobs.lease=1s"];
@@ -84,6 +84,24 @@ fn a_killed_workers_command_dies_with_all_it_started_and_another_gets_the_job() 
     assert_eq!(job["attempt"], 2);
     let terminal = server.story(&id).iter().filter(|t| *t == "job.completed" || *t == "job.failed").count();
     assert_eq!(terminal, 1);
+}
+
+/// A worker that was out for longer than its lease finds it lost: it stops its command and reports nothing.
+#[test]
+fn a_stalled_worker_loses_its_job_and_stops_its_command() {
+    let server = Server::start(SHORT);
+    let id = server.enqueue("slow");
+    let pid = server.path("pid");
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 60", pid.display());
+    let worker = server.worker("slow", &script);
+    let pid = eventually("the command runs", || std::fs::read_to_string(&pid).ok());
+    signal("STOP", worker.0.id());
+    let _next = server.worker("slow", "echo '\"by the other\"'");
+    let job = server.wait_for_state(&id, "completed");
+    signal("CONT", worker.0.id());
+    eventually("the command is stopped", || (!is_alive(&pid)).then_some(()));
+    assert_eq!((&job["attempt"], &job["result"]), (&json!(2), &json!("by the other")));
+    assert_eq!(server.story(&id).iter().filter(|kind| *kind == "job.completed").count(), 1);
 }
 
 #[test]
