@@ -50,6 +50,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use super::Verdict::{Close, Drop, Take, Warn};
     use super::*;
     use std::time::Duration;
     use tidings_core::Rate;
@@ -60,7 +61,6 @@ mod tests {
         let start = Instant::now();
         let mut budget = Budget::new(limit, start);
         let verdicts: Vec<_> = (0..7).map(|_| budget.spend(limit, start)).collect();
-        use Verdict::{Close, Drop, Take, Warn};
         assert_eq!(verdicts, [Take, Take, Take, Warn, Drop, Drop, Close]);
         assert_eq!(budget.spend(limit, start + Duration::from_millis(60)), Take, "refilled by one");
         let rested = start + Duration::from_secs(9);

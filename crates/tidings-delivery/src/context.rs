@@ -40,7 +40,7 @@ struct Closure {
 }
 
 /// How long a connection may take from the judgement of its credential to being served.
-const OPENING_MAX: Duration = Duration::from_secs(60);
+const OPENING_MAX: Duration = Duration::from_mins(1);
 
 impl Context {
     pub(crate) fn new(

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_is_beyond_the_last_bound_has_a_bucket_too() {
         let mut written = Written::default();
-        written.count(3, 600, Some(Duration::from_secs(60)));
+        written.count(3, 600, Some(Duration::from_mins(1)));
         written.count(1, 128, None);
         assert_eq!(written.messages, 4);
         assert_eq!(written.latency[LATENCY_BOUNDS.len()], 3);

@@ -45,7 +45,7 @@ async fn who_comes_while_it_drains_is_sent_away() {
 #[tokio::test]
 async fn a_drain_cuts_who_does_not_go() {
     let config =
-        DeliveryConfig { shards: 1, close_drain: Duration::from_secs(600), ..DeliveryConfig::default() };
+        DeliveryConfig { shards: 1, close_drain: Duration::from_mins(10), ..DeliveryConfig::default() };
     let world = World::with(config, LiveConfig::default());
     let mut client = world.web_socket(None).await;
     client.expect("stream.open").await;
@@ -62,7 +62,7 @@ async fn after_its_close_a_client_is_read_on_so_that_the_reason_arrives() {
     client.expect("stream.open").await;
     world.delivery.close_where(|_| true, CloseReason::revoked());
     // Unread input would make the kernel reset the connection and take the reason with it.
-    client.send_frame(0x81, &[b'x'; 60_000]).await;
+    client.send_frame(0x81, &vec![b'x'; 60_000]).await;
     client.expect_close(4401).await;
 }
 
@@ -70,7 +70,7 @@ async fn after_its_close_a_client_is_read_on_so_that_the_reason_arrives() {
 async fn a_connection_that_was_revoked_while_it_opened_is_closed() {
     let world = World::start();
     let stream = world.spec(None).await;
-    let new = world.new_connection(Protocol::WebSocket(stream));
+    let new = World::new_connection(Protocol::WebSocket(stream));
     world.delivery.close_where(|info| info.tenant == Some(tenant()), CloseReason::revoked());
     let mut early = world.attach(new, None).await;
     early.expect("stream.open").await;
@@ -101,7 +101,7 @@ async fn a_client_that_goes_away_frees_its_place() {
     let world = World::start();
     let dropped = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stream = world.spec(None).await;
-    let mut new = world.new_connection(Protocol::WebSocket(stream));
+    let mut new = World::new_connection(Protocol::WebSocket(stream));
     new.slot = Box::new(Dropped(dropped.clone()));
     let mut client = world.attach(new, None).await;
     client.expect("stream.open").await;
@@ -118,7 +118,7 @@ async fn dropping_the_delivery_ends_everything() {
     client.expect("stream.open").await;
     let (ours, theirs) = pair(None).await;
     let stream = world.spec(None).await;
-    let new = world.new_connection(Protocol::WebSocket(stream));
+    let new = World::new_connection(Protocol::WebSocket(stream));
     let delivery = world.delivery.clone();
     let task = tokio::spawn(async move { delivery.serve(ours, new).await });
     let mut generic = crate::kit::Client::new(theirs);
@@ -127,4 +127,21 @@ async fn dropping_the_delivery_ends_everything() {
     drop(world);
     assert!(matches!(client.next().await, Frame::End | Frame::Reset));
     assert!(matches!(generic.next().await, Frame::End | Frame::Reset));
+}
+
+#[tokio::test]
+async fn a_panic_in_one_connection_costs_that_one_alone() {
+    let world = World::start();
+    let mut unlucky = world.web_socket(None).await;
+    let mut other = world.web_socket(None).await;
+    unlucky.expect("stream.open").await;
+    other.expect("stream.open").await;
+    unlucky.say(r#"{"op":"auth","token":"panic"}"#).await;
+    assert!(matches!(unlucky.next().await, Frame::End | Frame::Reset));
+    assert_eq!(world.ending().await, Ending::Panicked);
+    world.publish(3, 10);
+    other.expect_events(1, 3).await;
+    let mut next = world.web_socket(Some(0)).await;
+    next.expect("stream.open").await;
+    next.expect_events(1, 3).await;
 }

@@ -10,7 +10,7 @@ use crate::kit::{Client, Frame, World, principal};
 
 async fn expiring(world: &World, after: Duration) -> Client {
     let stream = world.spec(None).await;
-    let mut new = world.new_connection(Protocol::WebSocket(stream));
+    let mut new = World::new_connection(Protocol::WebSocket(stream));
     new.principal = principal("ana", Some(world.clock.now() + after));
     let mut client = world.attach(new, None).await;
     client.expect("stream.open").await;
@@ -21,7 +21,7 @@ async fn expiring(world: &World, after: Duration) -> Client {
 async fn a_connection_ends_with_its_credential() {
     let world = World::start();
     let mut client = expiring(&world, Duration::from_millis(200)).await;
-    let mut other = expiring(&world, Duration::from_secs(3_600)).await;
+    let mut other = expiring(&world, Duration::from_hours(1)).await;
     client.expect_close(4401).await;
     world.publish(1, 10);
     other.expect_events(1, 1).await;
@@ -53,7 +53,7 @@ async fn a_refresh_that_does_not_count_leaves_the_old_credential() {
 #[tokio::test]
 async fn a_refresh_that_changes_the_user_is_forbidden() {
     let world = World::start();
-    let mut client = expiring(&world, Duration::from_secs(60)).await;
+    let mut client = expiring(&world, Duration::from_mins(1)).await;
     client.say(r#"{"op":"auth","token":"good:ben"}"#).await;
     client.expect_close(4403).await;
 }
@@ -93,7 +93,7 @@ async fn an_idle_client_is_closed_where_pings_are_off() {
     let mut idle = world.web_socket(None).await;
     idle.expect("stream.open").await;
     let stream = world.spec(None).await;
-    let mut sse = world.attach(world.new_connection(Protocol::Sse(stream)), None).await;
+    let mut sse = world.attach(World::new_connection(Protocol::Sse(stream)), None).await;
     idle.expect_close(1001).await;
     world.publish(1, 10);
     // An SSE client never sends anything, and is not idle for that.

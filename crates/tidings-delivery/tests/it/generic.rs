@@ -11,7 +11,7 @@ use tidings_core::Clock as _;
 
 async fn served(world: &World, since: Option<u64>) -> Client<tokio::io::DuplexStream> {
     let stream = world.spec(since).await;
-    serve(world, world.new_connection(Protocol::WebSocket(stream)))
+    serve(world, World::new_connection(Protocol::WebSocket(stream)))
 }
 
 fn serve(world: &World, new: tidings_delivery::NewConnection) -> Client<tokio::io::DuplexStream> {
@@ -45,7 +45,7 @@ async fn a_web_socket_over_any_stream_behaves_the_same() {
 async fn it_is_closed_by_expiry_by_order_and_by_a_drain() {
     let world = World::start();
     let stream = world.spec(None).await;
-    let mut new = world.new_connection(Protocol::WebSocket(stream));
+    let mut new = World::new_connection(Protocol::WebSocket(stream));
     new.principal = principal("ana", Some(world.clock.now() + Duration::from_millis(100)));
     let mut expiring = serve(&world, new);
     expiring.expect("stream.open").await;
@@ -80,7 +80,7 @@ async fn an_sse_body_yields_records_and_ends() {
     let world = World::start();
     world.publish(2, 10);
     let stream = world.spec(Some(0)).await;
-    let mut body = Box::pin(world.delivery.sse_stream(world.new_connection(Protocol::Sse(stream))));
+    let mut body = Box::pin(world.delivery.sse_stream(World::new_connection(Protocol::Sse(stream))));
     let mut text = String::new();
     while !text.contains("\"seq\":2,") {
         let chunk = tokio::time::timeout(PATIENCE, body.next())
@@ -107,7 +107,7 @@ async fn an_sse_body_yields_records_and_ends() {
 async fn dropping_an_sse_body_ends_its_connection() {
     let world = World::start();
     let stream = world.spec(None).await;
-    let body = world.delivery.sse_stream(world.new_connection(Protocol::Sse(stream)));
+    let body = world.delivery.sse_stream(World::new_connection(Protocol::Sse(stream)));
     assert_eq!(world.delivery.connections(), 1);
     drop(body);
     until("the end", || (world.delivery.connections() == 0).then_some(())).await;

@@ -23,7 +23,7 @@ async fn pings_of_both_kinds_are_answered() {
 async fn what_came_with_the_handshake_counts() {
     let world = World::start();
     let stream = world.spec(None).await;
-    let mut new = world.new_connection(Protocol::WebSocket(stream));
+    let mut new = World::new_connection(Protocol::WebSocket(stream));
     new.received = bytes::Bytes::from_static(&[0x89, 0x80, 1, 2, 3, 4]);
     let mut client = world.attach(new, None).await;
     client.expect("stream.open").await;
@@ -142,7 +142,7 @@ async fn an_echo_sends_back_what_it_gets_and_nothing_else() {
         ..DeliveryConfig::default()
     };
     let world = World::with(config, LiveConfig::default());
-    let mut client = world.attach(world.new_connection(Protocol::Echo), None).await;
+    let mut client = world.attach(World::new_connection(Protocol::Echo), None).await;
     let large = "€".repeat(200_000);
     for _ in 0..100 {
         client.say("\"hello\"").await;
@@ -163,7 +163,7 @@ async fn a_client_that_does_not_read_its_answers_is_read_no_more() {
         DeliveryConfig { shards: 1, messages: None, send_buffer_bytes: 4_096, ..DeliveryConfig::default() };
     let world = World::with(config, LiveConfig::default());
     let stream = world.spec(None).await;
-    let mut client = world.attach(world.new_connection(Protocol::WebSocket(stream)), Some(4_096)).await;
+    let mut client = world.attach(World::new_connection(Protocol::WebSocket(stream)), Some(4_096)).await;
     let ping = crate::kit::masked_ping();
     let flood = ping.repeat(10_000);
     let mut sent = 0;

@@ -48,7 +48,7 @@ impl Observer for Log {
     }
 }
 
-/// Takes the token `good:<user>` for an hour, `down` for an outage.
+/// Takes the token `good:<user>` for an hour, `down` for an outage; panics at `panic`.
 struct Tokens;
 
 impl Control for Tokens {
@@ -58,9 +58,10 @@ impl Control for Tokens {
         _: Arc<Principal>,
         _: TenantId,
     ) -> BoxFuture<'static, Result<Arc<Principal>, Denied>> {
+        assert_ne!(token, "panic", "as the test asked");
         async move {
             match token.strip_prefix("good:") {
-                Some(user) => Ok(principal(user, Some(SystemClock.now() + Duration::from_secs(3_600)))),
+                Some(user) => Ok(principal(user, Some(SystemClock.now() + Duration::from_hours(1)))),
                 None if token == "down" => Err(Denied::Unavailable),
                 None => Err(Denied::Invalid),
             }
@@ -141,7 +142,7 @@ impl World {
         Stream { feed, spec }
     }
 
-    pub(crate) fn new_connection(&self, protocol: Protocol) -> NewConnection {
+    pub(crate) fn new_connection(protocol: Protocol) -> NewConnection {
         NewConnection {
             id: ConnectionId::generate(&SystemEntropy),
             principal: principal("ana", None),
@@ -155,7 +156,7 @@ impl World {
     /// A WebSocket client of a shard.
     pub(crate) async fn web_socket(&self, since: Option<u64>) -> Client {
         let stream = self.spec(since).await;
-        self.attach(self.new_connection(Protocol::WebSocket(stream)), None).await
+        self.attach(Self::new_connection(Protocol::WebSocket(stream)), None).await
     }
 
     /// A client whose connection a shard serves; `receive_buffer` makes it a slow one.

@@ -13,7 +13,7 @@ fn small_buffers() -> DeliveryConfig {
 
 async fn slow_client(world: &World, since: Option<u64>) -> Client {
     let stream = world.spec(since).await;
-    world.attach(world.new_connection(Protocol::WebSocket(stream)), Some(2_048)).await
+    world.attach(World::new_connection(Protocol::WebSocket(stream)), Some(2_048)).await
 }
 
 #[tokio::test]
@@ -29,16 +29,13 @@ async fn a_frame_is_never_torn_whatever_the_socket_takes() {
     let mut next = 1;
     while next <= 400 {
         let message = client.message().await;
-        match message["seq"].as_u64() {
-            Some(seq) => {
-                assert_eq!(seq, next);
-                next += 1;
-            }
-            None => {
-                assert_eq!(message["type"], "stream.heartbeat");
-                let cursor: u64 = message["cursor"].as_str().expect("text")[9..].parse().expect("a seq");
-                assert!(cursor < next, "a heartbeat at {cursor} came before {next}");
-            }
+        if let Some(seq) = message["seq"].as_u64() {
+            assert_eq!(seq, next);
+            next += 1;
+        } else {
+            assert_eq!(message["type"], "stream.heartbeat");
+            let cursor: u64 = message["cursor"].as_str().expect("text")[9..].parse().expect("a seq");
+            assert!(cursor < next, "a heartbeat at {cursor} came before {next}");
         }
     }
     // A message that is larger than every buffer, read byte by byte at first.
@@ -67,15 +64,12 @@ async fn a_lagging_client_is_told_where_to_resume_and_misses_nothing_by_it() {
     let mut last = 0;
     let resume_from = loop {
         let message = slow.message().await;
-        match message["seq"].as_u64() {
-            Some(seq) => {
-                assert_eq!(seq, last + 1);
-                last = seq;
-            }
-            None => {
-                assert_eq!(message["type"], "stream.lagged", "{message}");
-                break message["resume_from"].as_str().expect("text").to_owned();
-            }
+        if let Some(seq) = message["seq"].as_u64() {
+            assert_eq!(seq, last + 1);
+            last = seq;
+        } else {
+            assert_eq!(message["type"], "stream.lagged", "{message}");
+            break message["resume_from"].as_str().expect("text").to_owned();
         }
     };
     assert_eq!(resume_from, format!("abcd2345:{last}"), "everything up to it came, nothing after it");

@@ -122,7 +122,7 @@ async fn sse_carries_records_with_their_cursors_in_chunks_and_ends_them() {
     let world = World::start();
     world.publish(1, 10);
     let stream = world.spec(Some(0)).await;
-    let mut client = world.attach(world.new_connection(Protocol::ChunkedSse(stream)), None).await;
+    let mut client = world.attach(World::new_connection(Protocol::ChunkedSse(stream)), None).await;
     // An SSE client has nothing to say; what it sends is thrown away.
     client.io.write_all(b"GET /next HTTP/1.1\r\n\r\n").await.expect("sends");
     let mut text = String::new();
