@@ -15,9 +15,8 @@ const REPEATED: &str = "a member is named twice";
 pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, Cause> {
     match serde_json::from_slice::<Strict>(text) {
         Ok(Strict(Value::Object(object))) => Ok(object),
-        Ok(_) => Err(Cause::Json),
         Err(error) if error.to_string().starts_with(REPEATED) => Err(Cause::DuplicateMember),
-        Err(_) => Err(Cause::Json),
+        Ok(_) | Err(_) => Err(Cause::Json),
     }
 }
 

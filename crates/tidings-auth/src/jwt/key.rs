@@ -61,7 +61,6 @@ impl VerificationKey {
         let key = key.map_err(|_| "it is no public key in PEM of that algorithm")?;
         let bytes = key.try_get_as_bytes().map_err(|_| "it is no public key in PEM")?;
         match algorithm {
-            SigningAlgorithm::Hs256 => {}
             SigningAlgorithm::Rs256 => {
                 let bits = RsaParameters::public_modulus_len(bytes).map_err(|_| "it is no RSA public key")?;
                 if !RSA_BITS.contains(&bits) {
@@ -74,7 +73,7 @@ impl VerificationKey {
             SigningAlgorithm::EdDsa if bytes.len() != ED25519_KEY => {
                 return Err("EdDSA takes an Ed25519 key");
             }
-            SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => {}
+            SigningAlgorithm::Hs256 | SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => {}
         }
         Ok(Self { algorithm, kid, key })
     }

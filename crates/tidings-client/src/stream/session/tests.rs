@@ -19,9 +19,8 @@ fn since(cursor: &str) -> StreamRequest {
 async fn seqs(stream: &mut EventStream, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        match stream.next().await.expect("goes on").expect("no error") {
-            Item::Event(event) => seqs.push(event.seq.get()),
-            _ => {}
+        if let Item::Event(event) = stream.next().await.expect("goes on").expect("no error") {
+            seqs.push(event.seq.get());
         }
     }
     seqs
