@@ -48,6 +48,20 @@ async fn a_revoked_key_is_refused_though_it_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_remembered_key_is_looked_at_again_after_a_minute() {
+    let world = World::new().await;
+    let (_, text) = world.key("events:read", None).await;
+    for _ in 0..100 {
+        world.bearer(&text).await.expect("passes");
+    }
+    assert_eq!(world.store.key_reads(), 1);
+    world.clock.advance(Duration::from_mins(1));
+    world.auth.step().await.expect("the store is there");
+    world.bearer(&text).await.expect("passes");
+    assert_eq!(world.store.key_reads(), 2);
+}
+
+#[tokio::test]
 async fn a_key_carries_no_more_than_its_creator() {
     let world = World::new().await;
     let (_, text) = world.key("events:read keys:manage", None).await;

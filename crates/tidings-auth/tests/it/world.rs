@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -74,7 +74,11 @@ impl World {
             Arc::clone(&entropy),
         )
         .expect("the store opens");
-        let store = Arc::new(Reach { store: Arc::new(sqlite), lost: AtomicBool::new(false) });
+        let store = Arc::new(Reach {
+            store: Arc::new(sqlite),
+            lost: AtomicBool::new(false),
+            key_reads: AtomicUsize::new(0),
+        });
         let journal = Journal::start(store.clone(), Arc::new(NoSink), JournalConfig::default());
         let auth = Authenticator::open(
             config,
@@ -168,11 +172,17 @@ pub(crate) fn operator() -> Principal {
 pub(crate) struct Reach {
     store: Arc<dyn Store>,
     lost: AtomicBool,
+    key_reads: AtomicUsize,
 }
 
 impl Reach {
     pub(crate) fn lose(&self, lost: bool) {
         self.lost.store(lost, Ordering::SeqCst);
+    }
+
+    /// How often a key was looked up.
+    pub(crate) fn key_reads(&self) -> usize {
+        self.key_reads.load(Ordering::SeqCst)
     }
 
     fn reach(&self) -> Result<&dyn Store, ReadError> {
@@ -239,6 +249,7 @@ impl Store for Reach {
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError> {
+        self.key_reads.fetch_add(1, Ordering::SeqCst);
         self.reach()?.key(id).await
     }
 
