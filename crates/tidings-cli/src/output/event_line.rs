@@ -57,7 +57,9 @@ impl fmt::Display for EventLine<'_> {
         if what.chars().count() > room {
             what = what.chars().take(room - 1).chain(['…']).collect();
         }
-        write!(f, " {what}")?;
+        if !what.is_empty() {
+            write!(f, " {what}")?;
+        }
         if tail.is_empty() { Ok(()) } else { write!(f, " {}", palette.dim(tail)) }
     }
 }
