@@ -3,7 +3,7 @@
 mod admin;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,11 +48,33 @@ struct Known {
 struct Births {
     tokens: f64,
     at: Instant,
+    /// Those that were let in lately: many first uses of one tenant make one.
+    admitted: HashSet<TenantId, foldhash::fast::RandomState>,
 }
 
 impl Births {
     const BURST: f64 = 100.0;
     const PER_SECOND: f64 = 10.0;
+    /// Tenants that are remembered as let in; past it the memory starts anew.
+    const ADMITTED_MAX: usize = 1_000;
+
+    fn new(now: Instant) -> Self {
+        Self { tokens: Self::BURST, at: now, admitted: HashSet::default() }
+    }
+
+    fn admit(&mut self, tenant: &TenantId, now: Instant) -> bool {
+        if self.admitted.contains(tenant) {
+            return true;
+        }
+        let admitted = self.take(now);
+        if admitted {
+            if self.admitted.len() >= Self::ADMITTED_MAX {
+                self.admitted.clear();
+            }
+            self.admitted.insert(tenant.clone());
+        }
+        admitted
+    }
 
     fn take(&mut self, now: Instant) -> bool {
         let filled = self.tokens + now.duration_since(self.at).as_secs_f64() * Self::PER_SECOND;
@@ -71,7 +93,7 @@ impl Directory {
     const MAX: usize = 100_000;
 
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let births = Births { tokens: Births::BURST, at: Instant::now() };
+        let births = Births::new(Instant::now());
         let known = Known { standings: HashMap::default(), generation: 0, births };
         Self { store, known: Arc::new(Mutex::new(known)) }
     }
@@ -107,9 +129,9 @@ impl Directory {
         known.generation += 1;
     }
 
-    /// Takes the right to make one tenant.
-    pub(crate) fn admit_new(&self) -> Result<(), Problem> {
-        if self.known.lock().births.take(Instant::now()) {
+    /// Takes the right to make this tenant.
+    pub(crate) fn admit_new(&self, tenant: &TenantId) -> Result<(), Problem> {
+        if self.known.lock().births.admit(tenant, Instant::now()) {
             return Ok(());
         }
         let detail =
@@ -131,10 +153,21 @@ mod tests {
     #[test]
     fn tenants_come_into_being_at_a_bounded_rate() {
         let start = Instant::now();
-        let mut births = Births { tokens: Births::BURST, at: start };
+        let mut births = Births::new(start);
         let at_once = (0..200).filter(|_| births.take(start)).count();
         assert_eq!(at_once, 100);
         assert!(!births.take(start + Duration::from_millis(50)));
         assert!(births.take(start + Duration::from_millis(151)));
+    }
+
+    #[test]
+    fn many_first_uses_of_one_tenant_count_as_one() {
+        let now = Instant::now();
+        let mut births = Births::new(now);
+        let tenant = |n: usize| TenantId::new(format!("t{n}")).expect("valid");
+        assert!((0..1_000).all(|_| births.admit(&tenant(0), now)));
+        assert_eq!((1..1_000).filter(|n| births.admit(&tenant(*n), now)).count(), 99);
+        assert!(births.admit(&tenant(0), now) && !births.admit(&tenant(999), now));
+        assert!(births.admit(&tenant(999), now + Duration::from_secs(1)));
     }
 }

@@ -43,7 +43,7 @@ impl<N> Access<N> {
     /// The command that does `operation` in this tenant. Making a tenant by it is rate-limited.
     pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
         if self.may_create {
-            self.gate.directory.admit_new()?;
+            self.gate.directory.admit_new(&self.tenant)?;
         }
         Ok(Command::Tenant { tenant: self.tenant.clone(), create: self.may_create, operation })
     }

@@ -85,7 +85,7 @@ impl KeyAccess {
     pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
         let tenant = self.tenant.clone().expect("an operator's own keys have commands of their own");
         if self.may_create {
-            self.gate.directory.admit_new()?;
+            self.gate.directory.admit_new(&tenant)?;
         }
         Ok(Command::Tenant { tenant, create: self.may_create, operation })
     }
