@@ -13,6 +13,7 @@ mod app;
 mod body;
 pub mod config;
 mod drain;
+mod entropy;
 mod health;
 mod idempotency;
 mod ids;

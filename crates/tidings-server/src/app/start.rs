@@ -10,6 +10,7 @@ use crate::{
     access::Gate,
     config::{Config, SlowClientsSetting},
     drain::Drain,
+    entropy::Pooled,
     health::Health,
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
@@ -28,7 +29,10 @@ use super::{App, Parts, StartError, commits::Commits};
 #[derive(Clone)]
 struct World {
     clock: Arc<dyn Clock>,
+    /// For secrets.
     entropy: Arc<dyn Entropy>,
+    /// For ids and jitter.
+    pooled: Arc<dyn Entropy>,
 }
 
 impl App {
@@ -39,7 +43,8 @@ impl App {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
         config.validate()?;
-        let world = World { clock, entropy };
+        let pooled = Arc::new(Pooled::new(entropy.clone()));
+        let world = World { clock, entropy, pooled };
         let sqlite = open_store(&config, &world).await?;
         let store: Arc<dyn Store> = sqlite.clone();
         let metrics = Metrics::new();
@@ -80,10 +85,10 @@ impl App {
                 delivery.clone(),
                 settings.clone(),
                 metrics.clone(),
-                world.entropy.clone(),
+                world.pooled.clone(),
             ),
             health: Health::new(store.clone()),
-            ids: Ids::new(world.clock, world.entropy),
+            ids: Ids::new(world.clock, world.pooled),
             sqlite,
             store,
             journal,
@@ -115,12 +120,12 @@ impl App {
 async fn open_store(config: &Config, world: &World) -> Result<Arc<SqliteStore>, StartError> {
     let mut sqlite = SqliteConfig::new(&config.server.data);
     sqlite.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let World { clock, entropy } = world.clone();
-    Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, entropy)).await?))
+    let World { clock, pooled, .. } = world.clone();
+    Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, pooled)).await?))
 }
 
 async fn open_keys(config: &Config, world: &World) -> Result<ServerKeys, StartError> {
-    let (World { clock, entropy }, data) = (world.clone(), config.server.data.clone());
+    let (World { clock, entropy, .. }, data) = (world.clone(), config.server.data.clone());
     Ok(blocking(move || ServerKeys::open_or_create(&data, entropy, clock)).await?)
 }
 
@@ -131,9 +136,9 @@ fn start_delivery(
     metrics: &Metrics,
     world: &World,
 ) -> Result<Delivery, StartError> {
-    let World { clock, entropy } = world.clone();
+    let World { clock, pooled, .. } = world.clone();
     let (in_band, observer) = (Arc::new(InBand(authenticator.clone())), Arc::new(metrics.clone()));
-    let delivery = Delivery::start(delivery_config(config), hub.clone(), in_band, observer, clock, entropy);
+    let delivery = Delivery::start(delivery_config(config), hub.clone(), in_band, observer, clock, pooled);
     delivery.map_err(StartError::Delivery)
 }
 
@@ -144,7 +149,7 @@ async fn authenticator(
     journal: &Journal,
     world: &World,
 ) -> Result<Authenticator, StartError> {
-    let World { clock, entropy } = world.clone();
+    let World { clock, entropy, .. } = world.clone();
     let auth = config.auth.to_auth()?;
     Ok(Authenticator::open(auth, keys.clone(), store.clone(), journal.clone(), clock, entropy).await?)
 }

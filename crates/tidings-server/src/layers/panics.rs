@@ -18,3 +18,32 @@ impl ResponseForPanic for Answer {
         refusal::internal().into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, extract::Request, routing::get};
+    use http::StatusCode;
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+    use crate::problem::{Kind, Problem};
+
+    #[tokio::test]
+    async fn a_panic_is_a_counted_problem_and_the_next_request_is_served() {
+        let metrics = Metrics::new();
+        let router: Router = Router::new()
+            .route("/panics", get(async || -> &'static str { panic!("on purpose") }))
+            .route("/works", get(async || "works"))
+            .layer(CatchPanicLayer::custom(Answer(metrics.clone())));
+        let ask = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            router.clone().oneshot(request).await.expect("never fails")
+        };
+        let answer = ask("/panics").await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.extensions().get::<Problem>().map(Problem::kind), Some(Kind::Internal));
+        assert_eq!(ask("/works").await.status(), StatusCode::OK);
+        assert!(metrics.encode().contains("http_panics_total 1"));
+    }
+}

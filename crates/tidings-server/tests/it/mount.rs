@@ -56,7 +56,7 @@ async fn both_live_transports_work_where_the_router_is_mounted() {
         (&json!("note.created"), &json!(1), &json!({"n": 1}))
     );
     until(&mut sse, &mut seen, "event: note.created").await;
-    until(&mut sse, &mut seen, &event["id"].as_str().expect("an id").to_owned()).await;
+    until(&mut sse, &mut seen, event["id"].as_str().expect("an id")).await;
     ws.send(Message::text(r#"{"op":"ping"}"#)).await.expect("sends");
     assert_eq!(next(&mut ws).await["type"], "stream.pong");
 
