@@ -23,6 +23,9 @@ const PROTOCOL: &str = "tidings.v1";
 /// How long a handshake may take.
 const OPEN_MAX: Duration = Duration::from_secs(20);
 
+/// How long a server that has closed may take to end the connection.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
 pub(super) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 /// Opens a WebSocket that goes on after `from`.
@@ -46,12 +49,21 @@ pub(super) async fn open(
             let body = answer.body().as_deref().unwrap_or_default();
             Err(ClientError::Refused(Box::new(Problem::read(answer.status().as_u16(), retry_after, body))))
         }
-        Ok(Err(error @ tungstenite::Error::Io(_))) => {
-            Err(ClientError::Disconnected { url, why: error.to_string() })
-        }
+        Ok(Err(error)) if is_cut(&error) => Err(ClientError::Disconnected { url, why: error.to_string() }),
         Ok(Err(error)) => Err(unreadable(error.to_string())),
         Err(_) => Err(ClientError::Disconnected { url, why: "the handshake took too long".into() }),
     }
+}
+
+/// The connection ended, or never began: another one may do better.
+fn is_cut(error: &tungstenite::Error) -> bool {
+    use tungstenite::error::ProtocolError;
+    matches!(
+        error,
+        tungstenite::Error::Io(_)
+            | tungstenite::Error::ConnectionClosed
+            | tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete)
+    )
 }
 
 fn upgrade(
@@ -92,8 +104,9 @@ impl Socket {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => Ok(Incoming::Message(Bytes::from(text))),
             Some(Ok(Message::Close(Some(frame)))) => {
-                // Reading on sends the answer to the close.
-                while let Some(Ok(_)) = self.0.next().await {}
+                // Reading on sends the answer to the close; the server then ends the connection.
+                let rest = async { while let Some(Ok(_)) = self.0.next().await {} };
+                let _ = tokio::time::timeout(CLOSE_MAX, rest).await;
                 Err(Ended { code: Some(frame.code.into()), reason: frame.reason.to_string() })
             }
             Some(Ok(Message::Close(None))) => Err(cut("the server closed without a reason".into())),

@@ -1,0 +1,6 @@
+//! The client over real sockets, against a server that is scripted byte by byte.
+
+mod fake;
+
+mod streams;
+mod worker;
