@@ -72,10 +72,15 @@ impl Outcome {
                 Bound::AtLeast(least) => ("≥", least),
                 Bound::AtMost(most) => ("≤", most),
             };
-            let verdict = if check.met { "met   " } else { "MISSED" };
+            // A figure of an invalid run is neither: chance may have helped it or harmed it.
+            let verdict = match (self.objections.is_empty(), check.met) {
+                (false, _) => "UNPROVEN",
+                (true, true) => "met",
+                (true, false) => "MISSED",
+            };
             let _ = writeln!(
                 text,
-                "  {verdict}  {}: {} (target {sign} {bound})",
+                "  {verdict:8}  {}: {} (target {sign} {bound})",
                 check.what,
                 number(check.measured)
             );
@@ -158,6 +163,10 @@ mod tests {
             objections,
             runs: Vec::new(),
         };
+        assert!(outcome(0.8, vec![]).render().contains("  met "));
+        assert!(outcome(0.7, vec![]).render().contains("  MISSED "));
+        let invalid = outcome(9.9, vec!["crowded".to_owned()]).render();
+        assert!(invalid.contains("UNPROVEN") && invalid.contains("INVALID") && !invalid.contains("  met "));
         assert!(outcome(0.8, vec![]).passed());
         assert!(!outcome(0.79, vec![]).passed());
         assert!(!outcome(0.9, vec!["lost".to_owned()]).passed());
