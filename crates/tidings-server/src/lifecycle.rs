@@ -3,11 +3,12 @@
 mod ops;
 mod signals;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidings_core::{SystemClock, SystemEntropy};
 use tidings_delivery::Delivery;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
 };
 
 pub use signals::Ended;
+
+/// What requests in flight get at least, after streams have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A server that listens. Dropping it without [`Server::stop`] leaves the folder as a killed process
 /// would.
@@ -97,10 +101,13 @@ impl Server {
         let window = self.app.settings().get().drain.timeout.0;
         // Streams are told first, while requests are still answered: who comes now is told to go
         // elsewhere, and a load balancer that looks at readiness sees it turn.
+        let deadline = Instant::now() + window;
         self.app.stop_clients(window).await;
         self.closing.cancel();
         self.listeners.close();
-        if tokio::time::timeout(window, self.listeners.wait()).await.is_err() {
+        // Even where streams took the whole window, answers that are ready may still be written.
+        let deadline = deadline.max(Instant::now() + LAST_ANSWERS);
+        if tokio::time::timeout_at(deadline, self.listeners.wait()).await.is_err() {
             tracing::warn!("requests were still in flight when the drain's window was over");
         }
         self.app.stop_rest().await;
