@@ -1,6 +1,9 @@
 //! One live stream over either transport, seen alike.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -199,8 +202,9 @@ impl Stream {
     /// When none comes in time, or the stream ends.
     #[track_caller]
     pub fn event(&mut self) -> (u64, String) {
+        let deadline = Instant::now() + LONG;
         loop {
-            match self.next(LONG) {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Message::Event { seq, raw }) => return (seq, raw),
                 Ok(Message::Control(_)) => {}
                 other => panic!("waited for an event: {other:?}"),
@@ -211,8 +215,9 @@ impl Stream {
     /// Reads until a control message of this type; everything else is passed over.
     #[track_caller]
     pub fn control(&mut self, kind: &str) -> Value {
+        let deadline = Instant::now() + LONG;
         loop {
-            match self.next(LONG) {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Message::Control(value)) if value["type"] == kind => return value,
                 Ok(Message::Control(_) | Message::Event { .. }) => {}
                 other => panic!("waited for {kind}: {other:?}"),
@@ -223,9 +228,9 @@ impl Stream {
     /// Reads to the end: every control message of the rest, and the close code.
     #[track_caller]
     pub fn end(&mut self, within: Duration) -> (Vec<Value>, Option<u16>) {
-        let mut controls = Vec::new();
+        let (mut controls, deadline) = (Vec::new(), Instant::now() + within);
         loop {
-            match self.next(within) {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Message::Control(value)) => controls.push(value),
                 Ok(Message::Event { .. }) => {}
                 Ok(Message::Closed(code)) => return (controls, code),
