@@ -74,6 +74,10 @@ impl Measured for CommitReport {
     fn others_load(&self) -> f64 {
         self.others_load
     }
+
+    fn broken(&self) -> bool {
+        false
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {

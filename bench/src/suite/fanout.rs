@@ -25,6 +25,10 @@ impl Measured for FanoutReport {
     fn others_load(&self) -> f64 {
         self.others_load
     }
+
+    fn broken(&self) -> bool {
+        !self.faults.is_none()
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Vec<Outcome>> {

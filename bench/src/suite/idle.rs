@@ -17,6 +17,10 @@ impl Measured for IdleReport {
     fn others_load(&self) -> f64 {
         self.others_load
     }
+
+    fn broken(&self) -> bool {
+        self.ended > 0
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {

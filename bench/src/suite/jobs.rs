@@ -31,6 +31,10 @@ impl Measured for JobReport {
     fn others_load(&self) -> f64 {
         self.others_load
     }
+
+    fn broken(&self) -> bool {
+        !self.faults.is_empty()
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
