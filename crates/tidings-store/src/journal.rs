@@ -22,7 +22,8 @@ use queue::{Pending, Queue};
 /// Where committed events go: the feeds.
 pub trait CommitSink: Send + Sync + 'static {
     /// The events of one commit, after it is on stable storage and before its callers are answered.
-    /// Calls come one at a time, in commit order. It must not block: the next commit waits for it.
+    /// Calls come one at a time, in commit order. It must not block: it runs while the store commits
+    /// what came next, whose callers wait for both.
     fn committed(&self, events: &[Arc<Event>]);
 
     /// What one commit held and took, failed ones included.
@@ -154,12 +155,17 @@ struct Task {
 impl Task {
     async fn run(self) {
         let _guard = Abandon(Arc::downgrade(&self.shared));
+        // The last batch, whose callers are answered while the store works on the next.
+        let mut unsettled = None;
         loop {
             let batch = self.shared.queue.gather();
             if !batch.is_empty() {
                 let commands = batch.len();
-                let commits = self.committer.commit(batch).await;
-                self.shared.queue.count(commits, commands);
+                let settlement = self.committer.commit(batch, unsettled.take()).await;
+                self.shared.queue.count(settlement.commits, commands);
+                unsettled = Some(settlement);
+            } else if let Some(settlement) = unsettled.take() {
+                self.committer.settle(settlement);
             } else if self.shared.queue.is_closed() {
                 break;
             } else {
