@@ -1,7 +1,7 @@
 mod descriptors;
 mod logs;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -49,14 +49,21 @@ async fn serve(loaded: Loaded, paint: Paint, set_log_filter: impl Fn(&str)) -> a
         pid: std::process::id(),
     };
     file.write(&data).with_context(|| format!("writing server.json in {}", data.display()))?;
-    announce(&server, &file, paint);
+    announce(&server, &file, &data, paint);
     let ended = server.run_until_signalled(set_log_filter).await;
     file.remove(&data);
     Ok(ended?)
 }
 
+/// Each finds this server and its key through the data folder.
+const TRY: [(&str, &str, &str); 3] = [
+    ("tail", "", "# watch everything, live"),
+    ("work", " --type hello -- sh -c 'cat; sleep 2'", "# be a worker: a command for each job"),
+    ("jobs enqueue", " hello '{\"to\":\"world\"}' --watch", "# a job for it"),
+];
+
 /// For whoever started it. The key itself is never printed: terminals have histories.
-fn announce(server: &Server, file: &ServerFile, paint: Paint) {
+fn announce(server: &Server, file: &ServerFile, data: &Path, paint: Paint) {
     let err = paint.err();
     eprintln!("{} listens on {}", err.bold("Tidings"), err.cyan(&file.url));
     if let Some(ops_url) = &file.ops_url {
@@ -64,8 +71,18 @@ fn announce(server: &Server, file: &ServerFile, paint: Paint) {
     }
     if let Some(key) = server.new_admin_key() {
         eprintln!("This first start made an administrator key: {}", err.bold(key.display()));
-        eprintln!("Commands on this machine use it by themselves: try {}", err.bold("tidings tail"));
-        eprintln!("Elsewhere: TIDINGS_URL={} TIDINGS_TOKEN=$(cat {}) tidings tail", file.url, key.display());
+        eprintln!("Elsewhere use it as: TIDINGS_URL={} TIDINGS_TOKEN=$(cat {})", file.url, key.display());
+    }
+    let program = std::env::args().next().unwrap_or_else(|| "tidings".into());
+    // The client commands look into `data` unless they are told.
+    let elsewhere = if data == Path::new("data") || data == Path::new("./data") {
+        String::new()
+    } else {
+        format!(" --data {}", data.display())
+    };
+    eprintln!("Try, in other terminals of this folder:");
+    for (action, rest, what) in TRY {
+        eprintln!("  {} {}", err.bold(format_args!("{program} {action}{elsewhere}{rest}")), err.dim(what));
     }
 }
 

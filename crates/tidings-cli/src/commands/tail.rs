@@ -174,6 +174,9 @@ impl Printer<'_> {
     fn aside(&self, item: &Item) {
         let err = self.paint.err();
         match item {
+            Item::Open { head, oldest, .. } if oldest > head => {
+                eprintln!("{}", err.dim("-- connected; the log is empty"));
+            }
             Item::Open { head, oldest, .. } => {
                 eprintln!("{}", err.dim(format_args!("-- connected; the log holds {oldest} to {head}")));
             }
