@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,7 @@ use tidings_live::{Hub, PageRequest};
 use tokio::runtime::Handle;
 
 use crate::{
-    CloseReason, ConnectionInfo, Control, DeliveryConfig, Observer,
+    CloseCode, CloseReason, ConnectionInfo, Control, DeliveryConfig, Observer,
     active::Active,
     mailbox::{Mailbox, Order, Target, Which},
     session::Session,
@@ -29,7 +30,15 @@ pub(crate) struct Context {
     pub(crate) runtime: Handle,
     pub(crate) active: Active,
     draining: AtomicBool,
-    closures: Mutex<Vec<Closure>>,
+    closures: Mutex<Closures>,
+}
+
+/// What was closed of late, oldest first.
+#[derive(Default)]
+struct Closures {
+    recent: VecDeque<Closure>,
+    /// The latest moment of those that are no longer remembered.
+    forgotten: Option<Instant>,
 }
 
 /// What was closed at one moment.
@@ -41,6 +50,8 @@ struct Closure {
 
 /// How long a connection may take from the judgement of its credential to being served.
 const OPENING_MAX: Duration = Duration::from_mins(1);
+/// How many closures are remembered at most.
+const CLOSURES_MAX: usize = 1_024;
 
 impl Context {
     pub(crate) fn new(
@@ -61,14 +72,25 @@ impl Context {
     pub(crate) fn remember(&self, which: Which, why: CloseReason) {
         let now = Instant::now();
         let mut closures = self.closures.lock();
-        closures.retain(|closure| now.saturating_duration_since(closure.at) < OPENING_MAX);
-        closures.push(Closure { at: now, which, why });
+        let Closures { recent, forgotten } = &mut *closures;
+        recent.push_back(Closure { at: now, which, why });
+        while let Some(oldest) = recent.front()
+            && (recent.len() > CLOSURES_MAX || now.saturating_duration_since(oldest.at) >= OPENING_MAX)
+        {
+            *forgotten = Some(oldest.at);
+            recent.pop_front();
+        }
     }
 
-    /// Whether the connection was closed after `judged_at`, before it was there.
+    /// Whether the connection was closed after `judged_at`, before it was there. One that took so long that
+    /// this is no longer known is to come again.
     pub(crate) fn closed_since(&self, judged_at: Instant, info: &ConnectionInfo) -> Option<CloseReason> {
         let closures = self.closures.lock();
-        closures.iter().find(|c| c.at >= judged_at && (c.which)(info)).map(|c| c.why)
+        if let Some(closure) = closures.recent.iter().find(|c| c.at >= judged_at && (c.which)(info)) {
+            return Some(closure.why);
+        }
+        let unsure = closures.forgotten.is_some_and(|at| at >= judged_at);
+        unsure.then(|| CloseReason::new(CloseCode::TryLater, "the connection took too long to open"))
     }
 
     pub(crate) fn start_draining(&self) {

@@ -20,8 +20,13 @@ pub(super) enum Refresh {
     #[default]
     None,
     /// Wanted by the client; the driver takes it.
-    Wanted(BoxFuture<'static, Verdict>),
-    UnderWay,
+    Wanted {
+        judged: BoxFuture<'static, Verdict>,
+        asked_at: Instant,
+    },
+    UnderWay {
+        asked_at: Instant,
+    },
 }
 
 impl Session {
@@ -31,14 +36,18 @@ impl Session {
             let problem = Problem::new(&INVALID_BODY, "The token before this one is still being checked.");
             return self.complain(&problem, now);
         }
+        let asked_at = Instant::now();
         let judged = self.context.control.reauthenticate(token, self.info.principal.clone(), tenant);
-        self.refresh = Refresh::Wanted(judged);
+        self.refresh = Refresh::Wanted { judged, asked_at };
     }
 
     /// A check that the driver is to run; its outcome goes to [`Session::refreshed`].
     pub(crate) fn take_refresh(&mut self) -> Option<BoxFuture<'static, Verdict>> {
-        match std::mem::replace(&mut self.refresh, Refresh::UnderWay) {
-            Refresh::Wanted(judged) => Some(judged),
+        match std::mem::take(&mut self.refresh) {
+            Refresh::Wanted { judged, asked_at } => {
+                self.refresh = Refresh::UnderWay { asked_at };
+                Some(judged)
+            }
             other => {
                 self.refresh = other;
                 None
@@ -47,9 +56,15 @@ impl Session {
     }
 
     pub(crate) fn refreshed(&mut self, verdict: Verdict, now: Instant) {
-        self.refresh = Refresh::None;
+        let Refresh::UnderWay { asked_at } = std::mem::take(&mut self.refresh) else { return };
         match verdict {
-            Ok(principal) if self.may_become(&principal) => self.become_principal(principal, now),
+            Ok(principal) if self.may_become(&principal) => {
+                self.become_principal(principal, now);
+                // What was closed while it was judged did not find this connection under the new credential.
+                if let Some(why) = self.context.closed_since(asked_at, &self.info) {
+                    self.close(&why, now);
+                }
+            }
             Ok(_) | Err(Denied::Forbidden) => {
                 self.close(
                     &CloseReason::new(CloseCode::Forbidden, "the token may not be used on this connection"),

@@ -25,9 +25,11 @@ impl Shard {
             }
             Order::CloseWhere(which, why) => {
                 self.each(now, |session| {
-                    if which(session.info()) {
+                    let matched = which(session.info());
+                    if matched {
                         session.close(&why, now);
                     }
+                    matched
                 });
             }
             Order::Drain { spread, comeback } => {
@@ -35,6 +37,7 @@ impl Shard {
                 self.each(now, |session| {
                     let at = now + spread.mul_f64(entropy.unit());
                     session.close_later(at, CloseReason::restart(comeback_within(comeback, &*entropy)));
+                    true
                 });
             }
             Order::Cut => {
@@ -56,10 +59,12 @@ impl Shard {
         self.turn(key, now);
     }
 
-    fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Session)) {
+    /// Gives a turn to those for which `act` says that it did something.
+    fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Session) -> bool) {
         for key in self.keys() {
-            act(&mut self.connections[key].session);
-            self.turn(key, now);
+            if act(&mut self.connections[key].session) {
+                self.turn(key, now);
+            }
         }
     }
 

@@ -82,6 +82,23 @@ async fn a_connection_that_was_revoked_while_it_opened_is_closed() {
 }
 
 #[tokio::test]
+async fn one_that_opens_while_too_much_is_closed_to_remember_is_to_come_again() {
+    let world = World::start();
+    let stream = world.spec(None).await;
+    let new = World::new_connection(Protocol::WebSocket(stream));
+    for _ in 0..=1_024 {
+        world.delivery.close_where(|_| false, CloseReason::revoked());
+    }
+    let mut early = world.attach(new, None).await;
+    early.expect("stream.open").await;
+    early.expect_close(1013).await;
+    let mut later = world.web_socket(None).await;
+    later.expect("stream.open").await;
+    world.publish(1, 10);
+    later.expect_events(1, 1).await;
+}
+
+#[tokio::test]
 async fn a_tenant_that_is_closed_ends_its_streams() {
     let world = World::start();
     let mut client = world.web_socket(None).await;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidings_core::Clock as _;
-use tidings_delivery::{DeliveryConfig, Ending, Protocol};
+use tidings_core::{Clock as _, CredentialId, KeyId};
+use tidings_delivery::{CloseReason, DeliveryConfig, Ending, Protocol};
 use tidings_live::LiveConfig;
 
-use crate::kit::{Client, Frame, World, principal};
+use crate::kit::{Client, Frame, HELD_ASKED, HELD_GO, World, principal};
 
 async fn expiring(world: &World, after: Duration) -> Client {
     let stream = world.spec(None).await;
@@ -37,6 +37,19 @@ async fn a_refresh_in_band_prolongs_it() {
     witness.expect_close(4401).await;
     world.publish(1, 10);
     client.expect_events(1, 1).await;
+}
+
+#[tokio::test]
+async fn a_new_credential_that_is_revoked_while_it_is_judged_ends_it() {
+    let world = World::start();
+    let mut client = expiring(&world, Duration::from_hours(1)).await;
+    client.say(r#"{"op":"auth","token":"held"}"#).await;
+    HELD_ASKED.notified().await;
+    let new = CredentialId::Key(KeyId::from_bytes([8; 16]));
+    world.delivery.close_where(move |info| info.principal.credential == new, CloseReason::revoked());
+    HELD_GO.notify_one();
+    client.expect("stream.auth").await;
+    client.expect_close(4401).await;
 }
 
 #[tokio::test]

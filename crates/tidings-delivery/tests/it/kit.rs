@@ -48,7 +48,11 @@ impl Observer for Log {
     }
 }
 
-/// Takes the token `good:<user>` for an hour, `down` for an outage; panics at `panic`.
+/// Judging of the token `held` has begun, and may end.
+pub(crate) static HELD_ASKED: tokio::sync::Notify = tokio::sync::Notify::const_new();
+pub(crate) static HELD_GO: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// Takes the token `good:<user>` for an hour, `held` for ana with another key once the test says so, `down` for an outage; panics at `panic`.
 struct Tokens;
 
 impl Control for Tokens {
@@ -60,6 +64,13 @@ impl Control for Tokens {
     ) -> BoxFuture<'static, Result<Arc<Principal>, Denied>> {
         assert_ne!(token, "panic", "as the test asked");
         async move {
+            if token == "held" {
+                HELD_ASKED.notify_one();
+                HELD_GO.notified().await;
+                let mut held = Principal::clone(&principal("ana", None));
+                held.credential = CredentialId::Key(KeyId::from_bytes([8; 16]));
+                return Ok(Arc::new(held));
+            }
             match token.strip_prefix("good:") {
                 Some(user) => Ok(principal(user, Some(SystemClock.now() + Duration::from_hours(1)))),
                 None if token == "down" => Err(Denied::Unavailable),
