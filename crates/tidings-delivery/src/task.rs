@@ -97,12 +97,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Task<IO> {
         let turn = loop {
             let now = Instant::now();
             self.obey(now);
-            if self.session.next_time().is_some_and(|at| at <= now)
-                && let Some(ending) = self.session.on_time(now)
-            {
-                break Poll::Ready(ending);
-            }
-            if let Err(ending) = self.read(cx, now).and_then(|()| self.write(cx, now)) {
+            // Time comes last: a heartbeat must not carry the cursor of a reset that is not told yet.
+            let done =
+                self.read(cx, now).and_then(|()| self.write(cx, now)).and_then(|()| self.on_time(cx, now));
+            if let Err(ending) = done {
                 break Poll::Ready(ending);
             }
             self.context.refresh(&mut self.session, &self.mailbox, 0);
@@ -207,6 +205,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Task<IO> {
             Poll::Ready(Err(_)) => Err(self.session.ending_by_error()),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
+    }
+
+    fn on_time(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Result<(), Ending> {
+        if self.session.next_time().is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.session.on_time(now).map_or(Ok(()), Err)?;
+        self.write(cx, now)
     }
 
     /// Sets the alarm; `false` where it is time already.
