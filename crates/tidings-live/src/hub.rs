@@ -9,7 +9,7 @@ use tidings_core::{Event, Seq, TenantId};
 use tidings_store::{CommitSink, ReadError, Store};
 use tokio::runtime::Handle;
 
-use crate::{FeedHandle, LiveConfig, Pager, feed::Feed, node::Node};
+use crate::{Ended, FeedHandle, LiveConfig, Pager, feed::Feed, node::Node};
 
 /// The feeds of this process. Cheap to clone; when the last clone goes, every feed is closed.
 #[derive(Clone)]
@@ -68,9 +68,14 @@ impl Hub {
     }
 
     /// Ends the tenant's feed and every subscription of it. To be called after the tenant was
-    /// suspended or deleted or its epoch renewed.
+    /// suspended or deleted.
     pub fn close_feed(&self, tenant: &TenantId) {
-        self.0.node.close(tenant);
+        self.0.node.close(tenant, Ended::Closed);
+    }
+
+    /// The same after its epoch was renewed: whoever reconnects learns of it by a reset.
+    pub fn renew_feed(&self, tenant: &TenantId) {
+        self.0.node.close(tenant, Ended::Renewed);
     }
 
     /// Tells that the tenant's log now begins at `oldest`.

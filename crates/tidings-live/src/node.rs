@@ -90,10 +90,10 @@ impl Node {
         drop(removed);
     }
 
-    pub(crate) fn close(&self, tenant: &TenantId) {
+    pub(crate) fn close(&self, tenant: &TenantId, why: Ended) {
         let feed = self.feeds.write().remove(tenant);
         if let Some(feed) = feed {
-            feed.end(Ended::Closed);
+            feed.end(why);
         }
     }
 

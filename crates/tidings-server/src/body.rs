@@ -13,6 +13,7 @@ use tidings_core::format_duration;
 
 use crate::{
     config::Limits,
+    object::Object,
     problem::{Kind, Problem},
     settings::Settings,
 };
@@ -32,9 +33,10 @@ impl<T: DeserializeOwned> OneOrMany<T> {
     /// An array where the first letter says so: reading both ways would lose where the mistake is.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Problem> {
         if text.trim_ascii_start().first() == Some(&b'[') {
-            read(text).map(Self::Many)
+            let items: Vec<Object<T>> = read(text)?;
+            Ok(Self::Many(items.into_iter().map(|Object(item)| item).collect()))
         } else {
-            read(text).map(Self::One)
+            read(text).map(|Object(item)| Self::One(item))
         }
     }
 }
@@ -77,7 +79,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
         json_type(request.headers())?;
-        read(&collect(request.into_body(), &limits).await?).map(Self)
+        read(&collect(request.into_body(), &limits).await?).map(|Object(body)| Self(body))
     }
 }
 
@@ -119,7 +121,7 @@ where
             return Ok(Self(T::default()));
         }
         typed?;
-        read(&text).map(Self)
+        read(&text).map(|Object(body)| Self(body))
     }
 }
 

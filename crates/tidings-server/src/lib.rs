@@ -22,6 +22,7 @@ mod leases;
 mod lifecycle;
 mod listener;
 pub mod metrics;
+mod object;
 mod openapi;
 mod params;
 mod path;

@@ -1,3 +1,5 @@
+use std::error::Error as _;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::StartError;
@@ -53,8 +55,8 @@ impl Server {
                         tracing::info!("reloaded the configuration");
                     }
                     Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::error!(error, "the configuration was not reloaded: everything stays as it was");
+                        let cause = error.source().map(ToString::to_string);
+                        tracing::error!(%error, cause, "the configuration was not reloaded: everything stays as it was");
                     }
                 }
             }

@@ -70,7 +70,7 @@ impl TenantAdmin {
     pub(crate) async fn renew_epoch(&self, id: &TenantId) -> Result<TenantRecord, Problem> {
         self.existing(id).await?;
         self.change(id, Operation::RenewEpoch).await?;
-        self.hub.close_feed(id);
+        self.hub.renew_feed(id);
         self.existing(id).await
     }
 

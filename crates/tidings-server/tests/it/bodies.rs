@@ -27,6 +27,9 @@ async fn each_wrong_body_gets_its_documented_answer() {
         ("/api/v1/events", "[{\"type\":\"a\"},{\"type\":\"A\"}]", 422, "invalid-body", "$[1].type"),
         ("/api/v1/events", "{\"type\":\"a.b\",\"tenant_id\":\"x\"}", 422, "invalid-body", "unknown field"),
         ("/api/v1/events", "{\"type\":\"a\",\"type\":\"b\"}", 422, "invalid-body", "duplicate field"),
+        ("/api/v1/events", "[[\"a.b\",1,null,null]]", 422, "invalid-body", "expected an object"),
+        ("/api/v1/tickets", "[\"ana\"]", 422, "invalid-body", "expected an object"),
+        ("/api/v1/jobs", "{\"type\":\"a\",\"backoff\":[\"1s\",\"2s\"]}", 422, "invalid-body", "$.backoff"),
         ("/api/v1/events", &large, 413, "too-large", "limits.event_bytes"),
         ("/api/v1/events", &huge, 413, "too-large", "limits.body_bytes"),
         (

@@ -15,6 +15,7 @@ use crate::{
     config::{Limits, Span},
     idempotency::IdempotencyKey,
     ids::Ids,
+    object::Object,
     problem::{Kind, Problem},
     refusal,
     settings::Settings,
@@ -45,7 +46,8 @@ pub(crate) struct EnqueueRequest {
     /// 1 to 100; 5 where absent.
     #[schema(minimum = 1, maximum = 100)]
     max_attempts: Option<u64>,
-    backoff: Option<BackoffRequest>,
+    #[schema(value_type = Option<BackoffRequest>)]
+    backoff: Option<Object<BackoffRequest>>,
     /// Whoever enqueues, where absent.
     #[schema(value_type = Option<String>, max_length = 255)]
     owner: Option<UserId>,
@@ -152,7 +154,7 @@ impl EnqueueRequest {
         spec.priority = self.priority.map_or(0, |p| i16::try_from(p).unwrap_or(i16::MAX));
         spec.max_attempts =
             self.max_attempts.map_or(JobSpec::MAX_ATTEMPTS_DEFAULT, |n| u32::try_from(n).unwrap_or(u32::MAX));
-        if let Some(backoff) = self.backoff {
+        if let Some(Object(backoff)) = self.backoff {
             spec.backoff = backoff.into_backoff();
         }
         spec.validate().map_err(|e| invalid(path, e))?;
