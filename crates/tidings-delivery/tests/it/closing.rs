@@ -108,6 +108,15 @@ async fn a_tenant_that_is_closed_ends_its_streams() {
 }
 
 #[tokio::test]
+async fn a_tenant_with_another_epoch_sends_its_clients_to_connect_again() {
+    let world = World::start();
+    let mut client = world.web_socket(None).await;
+    client.expect("stream.open").await;
+    world.hub.renew_feed(&tenant());
+    client.expect_close(1012).await;
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_frees_its_place() {
     struct Dropped(std::sync::Arc<std::sync::atomic::AtomicBool>);
     impl Drop for Dropped {
