@@ -14,6 +14,10 @@ use tidings_store::{Command, Journal, Maintain, Outcome};
 /// How often leases are looked at while any may be running.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// How often at the least: leases of before a restart may be longer than those given now, and an outage
+/// may outlast what is remembered of them.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
 /// How many are taken away at a time.
 const LIMIT: usize = 500;
 
@@ -40,36 +44,53 @@ impl LeaseActivity {
     }
 }
 
-/// Looks for lost leases until cancelled. While nothing was leased for two leases' length, none can be
-/// lost, and nothing is looked at.
+/// Looks for lost leases until cancelled: at every interval while a lease was lately given, extended or
+/// lost, or could not be looked for; now and then otherwise.
 pub(crate) async fn run(journal: Journal, activity: LeaseActivity, lease: Duration) {
     let idle_after = lease * 2 + Duration::from_secs(10);
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked: Option<tokio::time::Instant> = None;
     loop {
-        ticks.tick().await;
-        if activity.within(idle_after) && rescue(&journal).await > 0 {
-            // What went back may be leased by a worker that this server does not hear of otherwise.
+        let now = ticks.tick().await;
+        let due = looked.is_none_or(|at| now.duration_since(at) >= PROBE_EVERY);
+        if !due && !activity.within(idle_after) {
+            continue;
+        }
+        looked = Some(now);
+        // What went back may be leased by a worker that this server does not hear of otherwise, and what
+        // could not be looked for may still be lost.
+        if rescue(&journal).await != Found::Nothing {
             activity.touch();
         }
     }
 }
 
-/// Takes every lost lease away; returns how many there were.
-pub(crate) async fn rescue(journal: &Journal) -> usize {
-    let mut rescued = 0;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Lost,
+    /// The store did not answer, so there may be some.
+    Unknown,
+}
+
+/// Takes every lost lease away.
+async fn rescue(journal: &Journal) -> Found {
+    let mut found = Found::Nothing;
     loop {
         match journal.submit(Command::Maintain(Maintain::Rescue { limit: LIMIT })).await {
             Ok(Outcome::Swept(swept)) => {
-                rescued += swept.rows;
+                if swept.rows > 0 {
+                    found = Found::Lost;
+                }
                 if !swept.more {
-                    return rescued;
+                    return found;
                 }
             }
             Ok(other) => unreachable!("a sweep is answered by its size, not by {other:?}"),
             Err(error) => {
                 tracing::warn!(%error, "lost leases could not be looked for; trying again");
-                return rescued;
+                return Found::Unknown;
             }
         }
     }
