@@ -49,7 +49,7 @@ mod tests {
             serde_json::from_str::<Object<Point>>(r#"{"x":1,"more":{"z": 1.50}}"#).expect("an object");
         assert_eq!((point.x, point.more.as_str()), (1, r#"{"z":1.50}"#));
         for text in
-            [r#"[1,{}]"#, "1", "null", r#"{"x":1}"#, r#"{"x":1,"more":1,"y":2}"#, r#"{"x":1,"x":2,"more":1}"#]
+            ["[1,{}]", "1", "null", r#"{"x":1}"#, r#"{"x":1,"more":1,"y":2}"#, r#"{"x":1,"x":2,"more":1}"#]
         {
             assert!(serde_json::from_str::<Object<Point>>(text).is_err(), "{text}");
         }

@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod enqueue;
 pub(crate) mod events;
+mod held;
 pub(crate) mod list;
 pub(crate) mod retry;
 pub(crate) mod show;

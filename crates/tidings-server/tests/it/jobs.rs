@@ -42,6 +42,19 @@ async fn a_live_job_holds_its_unique_key() {
     let held = site.post("/api/v1/jobs", &ben, &json!({"type": "a", "unique_key": "k"})).await;
     assert_eq!(held.problem(409), "unique-key-held");
     assert!(!String::from_utf8_lossy(&held.body).contains(first["id"].as_str().expect("an id")));
+    // What was made beside it is told, since it is there.
+    let two = json!([{"type": "b"}, {"type": "a", "unique_key": "k"}]);
+    let partly = site.post("/api/v1/jobs", &ben, &two).await.ok(201);
+    assert_eq!(partly["jobs"][0]["owner"], "ben");
+    assert_eq!(partly["jobs"][1], json!({"unique_key_held": true}));
+    // A job made again that meets another owner's is answered alike.
+    let third = json!({"type": "c", "unique_key": "k", "run_at": "2126-01-01T00:00:00Z"});
+    let bens = site.post("/api/v1/jobs", &ben, &third).await.ok(201);
+    let bens = format!("/api/v1/jobs/{}", bens["id"].as_str().expect("an id"));
+    site.act(&format!("{bens}/cancel"), &ben).await.ok(200);
+    let anas = json!({"type": "c", "unique_key": "k", "owner": "ana"});
+    site.post("/api/v1/jobs", &who, &anas).await.ok(201);
+    assert_eq!(site.act(&format!("{bens}/retry"), &ben).await.problem(409), "unique-key-held");
     site.close().await;
 }
 

@@ -7,7 +7,7 @@ use tidings_core::{
     JobType, NewJob, Principal, RawJson, Subject, Timestamp, UniqueKey, UserId,
     job::{Backoff, JobSpec},
 };
-use tidings_store::{Enqueued, Journal, Operation, Outcome, Store};
+use tidings_store::{Journal, Operation, Outcome, Store};
 
 use crate::{
     access::{self, Access, may},
@@ -17,10 +17,10 @@ use crate::{
     ids::Ids,
     object::Object,
     problem::{Kind, Problem},
-    refusal,
     settings::Settings,
 };
 
+use super::held;
 use crate::routes::{batch, submit};
 
 /// A job to be enqueued.
@@ -94,37 +94,18 @@ pub(crate) async fn enqueue(
     let operation = Operation::Enqueue { jobs: jobs.into_vec(), idempotency };
     match submit(&journal, access.command(operation)?).await? {
         Outcome::Enqueued(enqueued) => {
-            may_see_held(&*store, &access, &enqueued).await?;
-            Ok(answer(&enqueued, one))
+            let shown = held::shown(&*store, &access, &enqueued).await?;
+            let created = enqueued.iter().any(|e| e.created);
+            Ok(answer(&shown, one, if created { StatusCode::CREATED } else { StatusCode::OK }))
         }
         other => unreachable!("enqueueing is answered by jobs, not by {other:?}"),
     }
 }
 
-/// A job that held the unique key is shown to those alone who may change it.
-async fn may_see_held(
-    store: &dyn Store,
-    access: &Access<may::WriteJobs>,
-    enqueued: &[Enqueued],
-) -> Result<(), Problem> {
-    for held in enqueued.iter().filter(|e| !e.created) {
-        let job = store.job(&access.tenant, held.id).await.map_err(|e| refusal::of_read(&e))?;
-        if job.is_some_and(|job| !super::may_change(&access.principal, &job)) {
-            let detail = "A live job of another owner or subject holds this unique key.";
-            return Err(Problem::new(Kind::UniqueKeyHeld, detail));
-        }
-    }
-    Ok(())
-}
-
-fn answer(enqueued: &[Enqueued], one: bool) -> Response {
-    let created = enqueued.iter().any(|e| e.created);
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    match enqueued {
-        [only] if one => body::raw(status, only.job.as_bytes().to_vec()),
-        many => {
-            body::raw(status, crate::routes::list_text("jobs", many.iter().map(|e| e.job.as_bytes()), None))
-        }
+fn answer(shown: &[&[u8]], one: bool, status: StatusCode) -> Response {
+    match shown {
+        [only] if one => body::raw(status, only.to_vec()),
+        many => body::raw(status, crate::routes::list_text("jobs", many.iter().copied(), None)),
     }
 }
 

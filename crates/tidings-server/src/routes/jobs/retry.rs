@@ -15,7 +15,7 @@ use crate::{
     routes::submit,
 };
 
-use super::changeable;
+use super::{changeable, held};
 
 /// Run a finished job again, as a new job with `retry_of`.
 #[utoipa::path(
@@ -45,7 +45,8 @@ pub(crate) async fn retry(
         Outcome::Enqueued(enqueued) => {
             let new = enqueued.first().expect("a retry is answered by one job");
             let status = if new.created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok(body::raw(status, new.job.as_bytes().to_vec()))
+            let shown = held::shown(&*store, &access, &enqueued).await?;
+            Ok(body::raw(status, shown.concat()))
         }
         other => unreachable!("a retry is answered by a new job, not by {other:?}"),
     }
