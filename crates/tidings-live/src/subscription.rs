@@ -49,6 +49,8 @@ pub struct Subscription {
     page_start: Seq,
     /// The store knows events up to a cursor that is ahead of the feed: they are on their way.
     ahead_is_known: bool,
+    /// It asked for all that is kept and has had nothing yet: what retention takes meanwhile is no loss.
+    from_oldest: bool,
     reset: Option<Reset>,
     /// Reads that failed one after the other.
     failures: u32,
@@ -89,6 +91,7 @@ impl Subscription {
             page: None,
             page_start: Seq::ZERO,
             ahead_is_known: false,
+            from_oldest: false,
             reset: None,
             failures: 0,
             failed: None,
@@ -137,6 +140,7 @@ impl Subscription {
                 self.lag.joined();
             }
             if !batch.is_empty() {
+                self.from_oldest = false;
                 return Next::Batch(batch);
             }
         }

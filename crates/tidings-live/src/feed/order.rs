@@ -141,14 +141,14 @@ impl Order {
         if answer.floor > self.ring.tail() {
             gone.append(&mut self.ring.restart(answer.floor));
         }
-        let before = self.ring.tail();
+        let nothing_more = answer.events.is_empty() && self.ring.tail() == asked.after;
         for event in answer.events.into_iter().map(Arc::new) {
             if event.seq == self.ring.tail().next() {
                 self.ring.push(slot(&event), stamp, gone);
             }
         }
         // What was heard or doubted since the store was asked needs another look.
-        if self.heard == asked.heard && (self.ring.tail() >= answer.head || self.ring.tail() == before) {
+        if self.heard == asked.heard && (self.ring.tail() >= answer.head || nothing_more) {
             self.heard = self.ring.tail();
         }
         if self.doubts == asked.doubts {
@@ -243,6 +243,17 @@ mod tests {
         offer(&mut order, 7);
         repaired(&mut order, asked, 5, &[4, 5]);
         assert_eq!(order.tail().get(), 5);
+        assert_eq!(order.repair_from().map(|asked| asked.after), Some(Seq::new(5)));
+    }
+
+    #[test]
+    fn a_gap_larger_than_the_answer_is_not_forgotten_when_the_answer_came_live_meanwhile() {
+        let mut order = open(3);
+        order.heard(Seq::new(5_000));
+        let asked = order.repair_from().expect("needed");
+        offer(&mut order, 4);
+        offer(&mut order, 5);
+        repaired(&mut order, asked, 5_000, &[4, 5]);
         assert_eq!(order.repair_from().map(|asked| asked.after), Some(Seq::new(5)));
     }
 

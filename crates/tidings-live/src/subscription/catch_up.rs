@@ -47,6 +47,9 @@ impl Subscription {
     fn take(&mut self, page: Arc<Page>) {
         self.failures = 0;
         let log = page.log();
+        if self.from_oldest && self.cursor < page.from() {
+            self.cursor = page.from();
+        }
         if self.cursor < page.from() {
             // Retention has passed it: whether before it came or on its way makes no difference.
             self.reset = Some(self.start_over(ResetReason::Expired, log.oldest));

@@ -39,6 +39,11 @@ impl Subscription {
         if cursor.epoch.as_ref().is_some_and(|epoch| epoch != self.feed.epoch()) {
             return Some(self.start_over(ResetReason::Epoch, oldest));
         }
+        if cursor.epoch.is_none() && cursor.seq == Seq::ZERO {
+            self.from_oldest = true;
+            self.cursor = oldest.prev();
+            return None;
+        }
         if cursor.seq < oldest.prev() {
             return Some(self.start_over(ResetReason::Expired, oldest));
         }
@@ -48,6 +53,7 @@ impl Subscription {
 
     pub(super) fn start_over(&mut self, reason: ResetReason, oldest: Seq) -> Reset {
         self.cursor = oldest.prev();
+        self.from_oldest = false;
         self.page = None;
         self.page_start = Seq::ZERO;
         self.ahead_is_known = false;

@@ -13,9 +13,6 @@ use super::{
 };
 use crate::{Command, CommandError, Operation, Outcome};
 
-/// How many commands one gathering passes over because of their keys.
-const PASSED_OVER_MAX: usize = 1_024;
-
 /// What a command takes beside its texts, about.
 const COMMAND_BYTES: usize = 512;
 
@@ -114,7 +111,7 @@ impl Queue {
         let mut taken: HashSet<u64, RandomState> = HashSet::default();
         let mut passed_over = VecDeque::new();
         let mut bytes = 0;
-        while batch.len() < self.config.batch_max && passed_over.len() < PASSED_OVER_MAX {
+        while batch.len() < self.config.batch_max {
             let Some(pending) = state.waiting.pop_front() else { break };
             if !batch.is_empty() && bytes + pending.bytes > self.config.batch_bytes_max {
                 state.waiting.push_front(pending);
@@ -185,5 +182,30 @@ impl State {
                 self.by_tenant.remove(tenant);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::JobId;
+
+    fn cancel(tenant: &str, job: u8) -> Pending {
+        let operation = Operation::Cancel { job: JobId::from_bytes([job; 16]) };
+        let tenant = TenantId::new(tenant).expect("valid");
+        Pending::new(Command::Tenant { tenant, create: false, operation }, oneshot::channel().0)
+    }
+
+    #[test]
+    fn one_tenants_line_for_one_job_keeps_no_other_tenant_waiting() {
+        let queue = Queue::new(JournalConfig::default());
+        for _ in 0..2_000 {
+            queue.push(cancel("crowded", 1)).expect("there is room");
+        }
+        queue.push(cancel("quiet", 2)).expect("there is room");
+        let batch = queue.gather();
+        let tenants: Vec<_> = batch.iter().filter_map(Pending::tenant).map(TenantId::as_str).collect();
+        assert_eq!(tenants, ["crowded", "quiet"]);
+        assert_eq!(queue.stats().queued, 1_999);
     }
 }

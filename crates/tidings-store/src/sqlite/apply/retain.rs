@@ -50,7 +50,7 @@ impl Txn<'_> {
         self.purge_deleted(&mut budget)?;
         let tenants: Vec<TenantKey> = self
             .conn
-            .prepare_cached("SELECT key FROM tenants WHERE key > ? AND state = 0 ORDER BY key LIMIT ?")?
+            .prepare_cached("SELECT key FROM tenants WHERE key > ? AND state < 2 ORDER BY key LIMIT ?")?
             .query_map(params![self.memory.retained_to, TENANTS_MAX as i64], |row| row.get(0))?
             .collect::<Result<_>>()?;
         for key in &tenants {
