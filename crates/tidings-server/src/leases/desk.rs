@@ -184,6 +184,9 @@ impl Place {
             if more {
                 group.wake_other_than(self.number);
             }
+            if let Some(entry) = group.entry_mut(self.number) {
+                entry.looking = false;
+            }
         }
         drop(groups);
         if next_due.is_some() {
@@ -199,7 +202,8 @@ impl Drop for Place {
         let group = &mut groups.list[at];
         let turn =
             group.places.iter().position(|e| e.number == self.number).and_then(|i| group.places.remove(i));
-        if turn.is_some_and(|entry| entry.woken) {
+        // One that is still looking had no answer: what it was woken for may be there yet.
+        if turn.is_some_and(|entry| entry.woken || entry.looking) {
             group.wake();
         }
         if groups.list[at].places.is_empty() {

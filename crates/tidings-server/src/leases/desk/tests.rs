@@ -71,6 +71,19 @@ async fn a_worker_that_leaves_passes_its_turn_on() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_look_got_no_answer_passes_its_turn_on() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["a"]));
+    assert!(!rung(&first).await && !rung(&second).await);
+    desk.committed(&[queued("acme", "a")]);
+    assert!(rung(&first).await, "it looks");
+    drop(first);
+    assert!(rung(&second).await);
+    second.leave_served(false, None);
+    assert_eq!(desk.waiting(), 0);
+}
+
+#[tokio::test]
 async fn who_takes_all_it_may_wakes_the_next() {
     let desk = Desk::default();
     let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["a"]));
