@@ -236,9 +236,4 @@ impl Subscription {
     pub fn set_audience(&mut self, audience: Audience) {
         self.view = self.feed.feed().node.views.get(self.view.filter().clone(), audience);
     }
-
-    /// Applies to everything after the cursor.
-    pub fn set_verbosity(&mut self, verbosity: tidings_core::Verbosity) {
-        self.encoding.verbosity = verbosity;
-    }
 }

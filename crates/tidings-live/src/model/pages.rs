@@ -137,6 +137,23 @@ fn a_reader_that_goes_away_leaves_its_read_to_the_others() {
 }
 
 #[test]
+fn who_asks_for_all_that_is_kept_is_told_of_no_loss() {
+    for tell in [true, false] {
+        run(async {
+            let mut world = World::new(MemoryStore::default(), small(), 40).await;
+            while world.oldest < 3 {
+                world.retain(tell);
+            }
+            let mut reader = Reader::new(&world, 0, from(0));
+            assert_eq!(reader.drain(&world, &mut Batcher::new()).await, Step::Idle);
+            reader.check_complete(&world);
+            assert_eq!(reader.resets, []);
+            assert_eq!(reader.frames as u64, world.head() + 1 - world.oldest);
+        });
+    }
+}
+
+#[test]
 fn a_store_that_stays_silent_ends_the_subscription_and_not_at_once() {
     run(async {
         let world = World::new(MemoryStore::default(), small(), 40).await;
