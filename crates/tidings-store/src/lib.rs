@@ -8,6 +8,7 @@
 //!
 //! SQL is nowhere else.
 
+mod cluster;
 mod command;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -17,6 +18,7 @@ mod read;
 mod sqlite;
 mod store;
 
+pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
     Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,
     Outcome, Published, Swept,

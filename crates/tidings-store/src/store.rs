@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
 
 use crate::{
-    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
+    Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
     ReadError, Revocation, TenantRecord,
 };
 
@@ -15,6 +15,11 @@ pub trait Store: Send + Sync + 'static {
     /// one call is in flight at a time. Each tenant's seqs go on without a gap, and `time` never
     /// falls within a tenant.
     async fn commit(&self, batch: Batch) -> Result<Committed, CommitError>;
+
+    /// What the servers on this database share, where it is not this process's alone.
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        None
+    }
 
     /// `None` for a tenant that does not exist or was deleted.
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError>;
