@@ -18,9 +18,10 @@ pub mod seed;
 pub mod server;
 pub mod sse;
 pub mod stream;
-pub mod wait;
 pub mod wire;
 pub mod ws;
+
+pub use tidings_testkit::wait;
 
 pub use follower::{Follower, Transport};
 pub use http::{Api, Reply, Session};

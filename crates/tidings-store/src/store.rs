@@ -2,8 +2,8 @@ use async_trait::async_trait;
 use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
 
 use crate::{
-    Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
-    ReadError, Revocation, TenantRecord,
+    Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
+    QueueStats, ReadError, Revocation, TenantRecord,
 };
 
 /// A database that keeps the log and the queue. Time is the store's own.
