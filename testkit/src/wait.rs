@@ -32,6 +32,18 @@ pub fn until_true(what: &str, within: Duration, mut look: impl FnMut() -> bool) 
     until(what, within, || look().then_some(()));
 }
 
+/// Looks until `look` says yes; `false` when `within` has passed.
+pub fn is_true_within(within: Duration, mut look: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while !look() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        pause(BETWEEN_LOOKS);
+    }
+    true
+}
+
 /// Lets `length` pass: between two looks, and where time itself is what a test is about (a random
 /// moment to kill at, a reader that is slow on purpose).
 pub fn pause(length: Duration) {

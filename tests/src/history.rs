@@ -100,6 +100,15 @@ impl Log {
         );
     }
 
+    /// A reader of everything got exactly this log, with its very bytes.
+    #[track_caller]
+    pub fn assert_delivered_whole(&self, who: &str, got: &[(u64, String)]) {
+        for (got, wanted) in got.iter().zip(&self.events) {
+            assert_eq!(got, wanted, "{who} differs");
+        }
+        assert_eq!(got.len(), self.events.len(), "{who}: events delivered");
+    }
+
     /// Every job's events are in causal order and end with exactly one terminal event; returns it per job.
     ///
     /// # Panics
@@ -166,6 +175,11 @@ impl History {
 
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.len()
+    }
+
+    /// The highest number that an acknowledgement named.
+    pub fn last_acknowledged(&self) -> u64 {
+        self.acknowledged.values().copied().max().unwrap_or(0)
     }
 
     /// Acknowledged ⊆ stored, at the number that was told; stored ⊆ submitted; each at most once.

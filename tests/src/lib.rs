@@ -2,6 +2,8 @@
 //! clients that share no code with it.
 //!
 //! - [`server`] starts, kills, stops and restarts the binary in a folder of its own.
+//! - [`cluster`] starts several on one PostgreSQL and one Redis.
+//! - [`load`] is everybody at once, and the judgement of what came of it.
 //! - [`wire`], [`http`], [`ws`] and [`sse`] are raw clients: they can send what no library would.
 //! - [`follower`] reads one stream over any transport, through disconnects, by its cursor.
 //! - [`history`] judges what was submitted, acknowledged and delivered.
@@ -10,10 +12,12 @@
 
 #![allow(clippy::format_push_string, reason = "requests are put together from lines; nothing here is hot")]
 
+pub mod cluster;
 pub mod follower;
 pub mod history;
 pub mod http;
 pub mod interop;
+pub mod load;
 pub mod seed;
 pub mod server;
 pub mod sse;

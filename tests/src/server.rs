@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -16,6 +16,8 @@ use std::{
 };
 
 use serde_json::Value;
+use tidings_testkit::{Netns, Port};
+pub use tidings_testkit::{is_alive, signal};
 
 use crate::{
     Api,
@@ -31,6 +33,8 @@ pub const ALL_SCOPES: &str =
 pub struct ServerOptions {
     set: Vec<String>,
     args: Vec<String>,
+    env: Vec<(String, String)>,
+    netns: Option<Arc<Netns>>,
 }
 
 impl ServerOptions {
@@ -51,6 +55,24 @@ impl ServerOptions {
         self
     }
 
+    /// A variable of every command's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// It runs in this network, and listens on its inside.
+    #[must_use]
+    pub fn inside(mut self, netns: &Arc<Netns>) -> Self {
+        self.netns = Some(Arc::clone(netns));
+        self
+    }
+
+    fn ip(&self) -> Ipv4Addr {
+        self.netns.as_ref().map_or(Ipv4Addr::LOCALHOST, |netns| netns.inside())
+    }
+
     pub fn start(self) -> Server {
         Server::start(self)
     }
@@ -62,7 +84,9 @@ impl ServerOptions {
 pub struct Server {
     scratch: Scratch,
     options: ServerOptions,
-    port: u16,
+    port: Port,
+    /// The administrator's key, where another node's folder has it.
+    admin_key: OnceLock<String>,
     child: Option<Child>,
     pub addr: SocketAddr,
     pub ops_addr: SocketAddr,
@@ -71,12 +95,13 @@ pub struct Server {
 
 impl Server {
     pub fn start(options: ServerOptions) -> Self {
-        let port = free_port();
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], port));
+        let port = Port::claim();
+        let nowhere = port.addr();
         let mut server = Self {
             scratch: Scratch::new(),
             options,
             port,
+            admin_key: OnceLock::new(),
             child: None,
             addr: nowhere,
             ops_addr: nowhere,
@@ -101,10 +126,13 @@ impl Server {
         let _ = fs::remove_file(&announcement);
         let log =
             fs::File::options().create(true).append(true).open(self.log_path()).expect("the log file opens");
-        let mut command = self.command(&["serve"]);
+        let ip = self.options.ip();
+        let mut command = match &self.options.netns {
+            Some(netns) => self.mark(netns.command(binary())),
+            None => self.mark(Command::new(binary())),
+        };
         command
-            .arg("--listen")
-            .arg(format!("127.0.0.1:{}", self.port))
+            .args(["serve", "--listen", &format!("{ip}:{}", self.port.number())])
             .args(["--ops-listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
             .args(self.options.set.iter().flat_map(|s| ["--set", s]))
@@ -136,9 +164,15 @@ impl Server {
 
     /// A command of the binary, marked as ours.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(args).stdin(Stdio::null()).env("TIDINGS_TEST_RUN", &self.scratch.name);
+        let mut command = self.mark(Command::new(binary()));
+        command.args(args);
+        command
+    }
+
+    fn mark(&self, mut command: Command) -> Command {
+        command.stdin(Stdio::null()).env("TIDINGS_TEST_RUN", &self.scratch.name);
         command.env_remove("TIDINGS_URL").env_remove("TIDINGS_TOKEN").env_remove("TIDINGS_TENANT");
+        command.envs(self.options.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -201,10 +235,19 @@ impl Server {
 
     /// The administrator key of the first start.
     pub fn admin_key(&self) -> String {
-        fs::read_to_string(self.data().join("admin.key"))
+        self.own_admin_key()
+            .or_else(|| self.admin_key.get().cloned())
             .expect("the first start made admin.key")
-            .trim()
-            .to_owned()
+    }
+
+    /// The one in its own folder: of several nodes, one has it.
+    pub fn own_admin_key(&self) -> Option<String> {
+        Some(fs::read_to_string(self.data().join("admin.key")).ok()?.trim().to_owned())
+    }
+
+    /// Tells it the key that another node made.
+    pub fn know_admin_key(&self, key: &str) {
+        self.admin_key.get_or_init(|| key.to_owned());
     }
 
     pub fn anonymous(&self) -> Api {
@@ -304,18 +347,6 @@ fn left_behind(mark: &str) -> Vec<u32> {
     ours.collect()
 }
 
-/// Whether a process with this id exists and is no zombie.
-pub fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
-}
-
-/// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
-    assert!(status.expect("kill runs").success(), "kill -{name} {pid}");
-}
-
 /// The binary under test: `TIDINGS_BIN`, else the one that cargo built beside this test.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("TIDINGS_BIN") {
@@ -325,21 +356,6 @@ pub fn binary() -> PathBuf {
     let path = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("tidings");
     assert!(path.exists(), "{} is missing; run: cargo build -p tidings-cli", path.display());
     path
-}
-
-/// A port that is free now and that the kernel gives to no outgoing connection: so nobody takes it (and
-/// no client connects to itself) while the server is down.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(97);
-    for _ in 0..10_000 {
-        let n = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 16_000 + (n % 16_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port from 16000 to 32000 is free");
 }
 
 /// A folder that goes with its owner.
