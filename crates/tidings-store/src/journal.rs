@@ -2,28 +2,39 @@
 
 mod batching;
 mod keys;
+mod lane;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidings_core::Event;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 
 use crate::{Command, CommandError, Outcome, Store};
 use batching::Committer;
+use lane::Lane;
 use queue::{Pending, Queue};
+use totals::Totals;
 
 /// Where committed events go: the feeds.
 pub trait CommitSink: Send + Sync + 'static {
     /// The events of one commit, after it is on stable storage and before its callers are answered.
-    /// Calls come one at a time, in commit order. It must not block: it runs while the store commits
-    /// what came next, whose callers wait for both.
+    ///
+    /// Calls come from each lane's own thread, one at a time and in that lane's commit order. So a tenant's
+    /// events come in order, but for those that a claim or a rescue of several tenants made: these come
+    /// from the first lane, and the tenant's own lane may be ahead of it or behind.
+    ///
+    /// It must not block: its lane's callers wait for it.
     fn committed(&self, events: &[Arc<Event>]);
 
     /// What one commit held and took, failed ones included.
@@ -38,6 +49,7 @@ pub struct BatchObserved {
     pub duration: Duration,
 }
 
+/// The bounds of what waits are those of all lanes together, the bounds of a batch those of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalConfig {
     /// Commands that may wait; beyond it [`CommandError::Busy`].
@@ -78,112 +90,79 @@ pub struct JournalStats {
 
 /// The only way to change anything. A clone is the same journal; it stops when the last one goes, after
 /// what waits has been committed.
+///
+/// It has as many lanes as its store, each with a queue and a thread. A tenant's commands go through one
+/// lane; what concerns several tenants or none goes through the first. Should a lane die, the others
+/// commit what waits for them and the journal refuses everything else.
 #[derive(Clone)]
-pub struct Journal(Arc<Handle>);
+pub struct Journal(Arc<Owner>);
 
-struct Handle {
-    shared: Arc<Shared>,
-    stopped: watch::Receiver<bool>,
-}
+struct Owner(Arc<Shared>);
 
 struct Shared {
-    queue: Queue,
-    /// Work is waiting, or the end has been asked for.
-    wake: Notify,
+    /// One for each lane.
+    queues: Vec<Queue>,
+    totals: Arc<Totals>,
+    /// Lanes that have not ended.
+    running: watch::Sender<usize>,
 }
 
 impl Journal {
-    /// Spawns its task on the current tokio runtime.
+    /// Starts a thread for each of the store's lanes. Whatever the store awaits there is driven by the
+    /// current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or where the system has no thread to give.
     pub fn start(store: Arc<dyn Store>, sink: Arc<dyn CommitSink>, config: JournalConfig) -> Self {
-        let shared = Arc::new(Shared { queue: Queue::new(config), wake: Notify::new() });
-        let (stop, stopped) = watch::channel(false);
-        let task = Task { shared: Arc::clone(&shared), committer: Committer::new(store, sink), stop };
-        tokio::spawn(task.run());
-        Self(Arc::new(Handle { shared, stopped }))
+        let (lanes, totals) = (store.lanes().max(1), Arc::new(Totals::new(config)));
+        let queues = (0..lanes).map(|_| Queue::new(Arc::clone(&totals))).collect();
+        let shared = Arc::new(Shared { queues, totals, running: watch::Sender::new(lanes) });
+        let committer = Arc::new(Committer::new(store, sink));
+        for number in 0..lanes {
+            Lane::new(number, Arc::clone(&shared), Arc::clone(&committer)).start(Handle::current());
+        }
+        Self(Arc::new(Owner(shared)))
     }
 
     /// Queues a command and waits for its outcome. A full queue answers [`CommandError::Busy`] at once.
     /// Dropping the future does not take a queued command back: it is done, and nobody hears of it.
     pub async fn submit(&self, command: Command) -> Result<Outcome, CommandError> {
+        let shared = &self.0.0;
         let (reply, outcome) = oneshot::channel();
-        if self.0.shared.queue.push(Pending::new(command, reply))? {
-            self.0.shared.wake.notify_one();
-        }
-        // Unanswered means that the task died with the command in its hands.
+        let lane = lane::of(&command, shared.queues.len());
+        shared.queues[lane].push(Pending::new(command, reply))?;
+        // Unanswered means that the lane died with the command in its hands.
         outcome.await.unwrap_or(Err(CommandError::OutcomeUnknown))
     }
 
     pub fn stats(&self) -> JournalStats {
-        self.0.shared.queue.stats()
+        self.0.0.totals.stats()
     }
 
     /// Refuses new commands, commits those that wait, and returns when all are answered.
     pub async fn close(&self) {
-        self.0.shared.close();
-        let mut stopped = self.0.stopped.clone();
-        // An error means that the task is gone, which is stopped enough.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
+        let shared = &self.0.0;
+        shared.close();
+        let mut running = shared.running.subscribe();
+        running.wait_for(|lanes| *lanes == 0).await.expect("the sender is borrowed from this journal");
     }
 }
 
 impl Shared {
     fn close(&self) {
-        self.queue.close();
-        self.wake.notify_one();
+        self.queues.iter().for_each(Queue::close);
     }
 }
 
-impl Drop for Handle {
+impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.close();
+        self.0.close();
     }
 }
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// The one task that commits.
-struct Task {
-    shared: Arc<Shared>,
-    committer: Committer,
-    stop: watch::Sender<bool>,
-}
-
-impl Task {
-    async fn run(self) {
-        let _guard = Abandon(Arc::downgrade(&self.shared));
-        // The last batch, whose callers are answered while the store works on the next.
-        let mut unsettled = None;
-        loop {
-            let batch = self.shared.queue.gather();
-            if !batch.is_empty() {
-                let commands = batch.len();
-                let settlement = self.committer.commit(batch, unsettled.take()).await;
-                self.shared.queue.count(settlement.commits, commands);
-                unsettled = Some(settlement);
-            } else if let Some(settlement) = unsettled.take() {
-                self.committer.settle(settlement);
-            } else if self.shared.queue.is_closed() {
-                break;
-            } else {
-                self.shared.wake.notified().await;
-            }
-        }
-        let _ = self.stop.send(true);
-    }
-}
-
-/// Should the task end in any other way, nobody may go on waiting for it.
-struct Abandon(Weak<Shared>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.queue.abandon();
-        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! - [`Store`] is what a database must do: commit a [`Batch`] of [`Command`]s in one transaction, and
 //!   read. Every store passes the one `conformance` suite.
-//! - [`SqliteStore`] is the embedded store: one file, one writer thread, readers apart.
-//! - [`Journal`] is the only way to change anything: it gathers commands while a transaction is in
-//!   flight, commits them together, hands the committed events to its [`CommitSink`] and then answers.
+//! - [`SqliteStore`] is the embedded store: one file, one writer, readers apart.
+//! - [`Journal`] is the only way to change anything: in each of its lanes it gathers commands while a
+//!   transaction is in flight, commits them together, hands the committed events to its [`CommitSink`]
+//!   and then answers.
 //!
 //! SQL is nowhere else.
 

@@ -1,13 +1,13 @@
 //! The embedded store: one SQLite file in WAL mode, fully synchronous.
 //!
-//! - One [writer] thread has the only connection that changes anything; a batch is one transaction.
+//! - One [writer] has the only connection that changes anything; a batch is one transaction, which runs on
+//!   the thread of whoever commits it: the journal's one lane.
 //! - A few [readers] run each page in a read transaction of its own, on blocking threads.
-//! - A [checkpoint] thread moves the WAL into the file, so that commits do not wait for it.
+//! - A thread for [upkeep] moves the WAL into the file, so that commits do not wait for it.
 //! - The [folder] is locked for this process, and a sidecar beside the database tells whether it was
 //!   rewound.
 
 mod apply;
-mod checkpoint;
 mod column;
 mod event_row;
 mod fault;
@@ -21,30 +21,20 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod upkeep;
 mod writer;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::AtomicU64,
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread::JoinHandle,
-};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use tidings_core::{Clock, Entropy, JobType};
-use tokio::sync::oneshot;
 
 use crate::{Batch, CommitError, Committed, OpenError};
-use checkpoint::Checkpointer;
 use folder::Folder;
 use readers::Readers;
 use txn::Memory;
-use writer::{Message, Writer};
+use upkeep::Upkeep;
+use writer::{Seat, Writer};
 
 #[derive(Clone)]
 pub struct SqliteConfig {
@@ -83,19 +73,11 @@ fn abort(message: &str) {
 /// The embedded store. [`close`](Self::close) ends it in order; dropping it leaves the folder as a
 /// killed process would.
 pub struct SqliteStore {
+    /// Ends before the writer does, whose connection is to be the last.
+    upkeep: Mutex<Option<Upkeep>>,
     readers: Readers,
-    writer: Mutex<Option<Sender<Message>>>,
+    writer: Seat,
     clock: Arc<dyn Clock>,
-    /// Taken down when the store goes: the checkpoint thread first, since the writer's connection is
-    /// to be the last.
-    threads: Mutex<Threads>,
-}
-
-#[derive(Default)]
-struct Threads {
-    stop_checkpoints: Option<Sender<()>>,
-    checkpointer: Option<JoinHandle<()>>,
-    writer: Option<JoinHandle<()>>,
 }
 
 impl SqliteStore {
@@ -111,14 +93,7 @@ impl SqliteStore {
         let mut conn = open::writer(&path)?;
         let noted = open::reconcile(&mut conn, &folder, &*clock, &*entropy)?;
         let readers = Readers::open(&path, config.readers)?;
-        let commits = Arc::new(AtomicU64::new(0));
-        let gate = checkpoint::Gate::default();
-        let checkpointer = Checkpointer {
-            conn: open::maintainer(&path)?,
-            gate: Arc::clone(&gate),
-            commits: Arc::clone(&commits),
-        };
-        let writer = Writer {
+        let writer = Seat::new(Writer {
             conn,
             folder,
             config,
@@ -127,84 +102,47 @@ impl SqliteStore {
             memory: Memory::default(),
             noted,
             dirty: false,
-            commits,
-            gate,
+            commits: 0,
             failed: false,
-        };
-        let (messages, inbox) = channel();
-        let (stop_checkpoints, stopped) = channel();
-        let threads = Threads {
-            stop_checkpoints: Some(stop_checkpoints),
-            checkpointer: Some(spawn("tidings-wal", stopped, move |stopped| checkpointer.run(stopped))?),
-            writer: Some(spawn("tidings-log", inbox, move |inbox| writer.run(inbox))?),
-        };
-        Ok(Self { readers, writer: Mutex::new(Some(messages)), clock, threads: Mutex::new(threads) })
+        });
+        let upkeep = Mutex::new(Some(Upkeep::start(open::maintainer(&path)?, writer.clone())?));
+        Ok(Self { upkeep, readers, writer, clock })
     }
 
     /// Finishes the commit in flight, notes the orderly end and closes the files. Later calls on the
     /// store fail as unavailable; closing again does nothing.
     pub async fn close(&self) {
-        let Some(messages) = self.writer.lock().take() else { return };
+        let seat = self.writer.clone();
+        let Some(writer) = blocking(move || seat.vacate()).await.flatten() else { return };
         self.readers.close().await;
-        self.threads.lock().stop_checkpoints();
-        let (reply, closed) = oneshot::channel();
-        if messages.send(Message::Close(reply)).is_ok() {
-            let _ = closed.await;
-        }
-        drop(messages);
-        self.threads.lock().join_writer();
+        let upkeep = self.upkeep.lock().take();
+        blocking(move || {
+            drop(upkeep);
+            writer.close();
+        })
+        .await;
     }
 
-    async fn commit_batch(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let (reply, outcome) = oneshot::channel();
-        let sent = match &*self.writer.lock() {
-            Some(messages) => messages.send(Message::Commit(batch, reply)).is_ok(),
-            None => false,
-        };
-        if !sent {
-            return Err(CommitError::Unavailable("the store is closed".into()));
-        }
-        outcome.await.unwrap_or_else(|_| Err(CommitError::Unknown("the writer stopped".into())))
-    }
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    inbox: Receiver<T>,
-    run: impl FnOnce(&Receiver<T>) + Send + 'static,
-) -> Result<JoinHandle<()>, OpenError> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(move || run(&inbox))
-        .map_err(|source| OpenError::Io { path: name.to_owned(), source })
-}
-
-impl Threads {
-    fn stop_checkpoints(&mut self) {
-        self.stop_checkpoints = None;
-        join(self.checkpointer.take());
+    /// Blocks until the batch is on the disk.
+    fn commit_batch(&self, batch: &Batch) -> Result<Committed, CommitError> {
+        let closed = || Err(CommitError::Unavailable("the store is closed".into()));
+        self.writer.with(|writer| writer.commit(batch)).unwrap_or_else(closed)
     }
 
-    fn join_writer(&mut self) {
-        join(self.writer.take());
+    /// Shows the writer's connection to a test.
+    #[cfg(test)]
+    fn inspect(&self, look: impl FnOnce(&rusqlite::Connection)) {
+        self.writer.with(|writer| look(&writer.conn)).expect("the store is open");
     }
 }
 
-fn join(thread: Option<JoinHandle<()>>) {
-    if let Some(thread) = thread
-        && thread.join().is_err()
-    {
-        tracing::error!("a thread of the store panicked");
+/// Runs what waits for the disk beside the runtime. `None`: it panicked, or the runtime is going down.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    if let Err(error) = &done {
+        tracing::error!(%error, "closing the store failed");
     }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        let threads = self.threads.get_mut();
-        threads.stop_checkpoints();
-        *self.writer.get_mut() = None;
-        threads.join_writer();
-    }
+    done.ok()
 }
 
 impl fmt::Debug for SqliteStore {

@@ -11,10 +11,19 @@ use crate::{
 /// Every read takes its tenant, and finds another tenant's ids exactly as it finds ids that never were.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Commits a batch in one transaction; when it returns, the batch is on stable storage. At most
-    /// one call is in flight at a time. Each tenant's seqs go on without a gap, and `time` never
-    /// falls within a tenant.
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError>;
+    /// How many batches may be in flight at once: the journal has so many lanes, and a tenant's commands
+    /// keep to one of them.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Commits a batch in one transaction; when it returns, the batch is on stable storage. Each lane,
+    /// from 0 to below [`lanes`](Self::lanes), has at most one call in flight. Each tenant's seqs go on
+    /// without a gap, and `time` never falls within a tenant.
+    ///
+    /// It may block its thread: the journal gives each lane a thread of its own. The batch stays the
+    /// caller's, which gives the parts of a rejected one again.
+    async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError>;
 
     /// What the servers on this database share, where it is not this process's alone.
     fn cluster(&self) -> Option<&dyn Cluster> {

@@ -196,9 +196,13 @@ impl Reach {
 
 #[async_trait::async_trait]
 impl Store for Reach {
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+    fn lanes(&self) -> usize {
+        self.store.lanes()
+    }
+
+    async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         let store = self.reach().map_err(|e| CommitError::Unavailable(e.to_string()))?;
-        store.commit(batch).await
+        store.commit(lane, batch).await
     }
 
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {

@@ -126,7 +126,7 @@ fn refused<T>() -> Result<T, ReadError> {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn commit(&self, _: Batch) -> Result<Committed, CommitError> {
+    async fn commit(&self, _: usize, _: &Batch) -> Result<Committed, CommitError> {
         Err(CommitError::Unavailable("not in this store".into()))
     }
 

@@ -76,7 +76,7 @@ impl World {
     }
 
     pub async fn commit(&self, commands: Vec<Command>) -> Committed {
-        self.store.commit(Batch { commands }).await.expect("the batch commits")
+        self.store.commit(0, &Batch { commands }).await.expect("the batch commits")
     }
 
     pub async fn run(&self, command: Command) -> Result<Outcome, CommandError> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     BatchObserved, CommitSink,
-    queue::{Pending, Reply},
+    queue::{Reply, Work},
     stopwatch,
 };
-use crate::{Batch, Command, CommandError, CommitError, Committed, Store};
+use crate::{Batch, CommandError, CommitError, Committed, Store};
 
 pub(super) struct Committer {
     store: Arc<dyn Store>,
@@ -19,44 +19,35 @@ impl Committer {
         Self { store, sink }
     }
 
-    /// Hands the batch to the store, settles `earlier` while the store works on it, and waits. It is
-    /// committed whole, or halved where the store rejects it until the culprit stands alone: the first
-    /// half always before the second, so that order stays.
+    /// Commits the work whole, or halved where the store rejects it until the culprit stands alone: the
+    /// first half always before the second, so that order stays.
     ///
     /// What comes back has committed or not, and nobody knows yet: settle it, before any later one.
-    pub(super) async fn commit(&self, batch: Vec<Pending>, earlier: Option<Settlement>) -> Settlement {
+    pub(super) async fn commit(&self, lane: usize, work: Work) -> Settlement {
         let mut settlement = Settlement::default();
-        let mut earlier = earlier;
         // The next part is at the end.
-        let mut parts = vec![batch];
+        let mut parts = vec![work];
         while let Some(mut part) = parts.pop() {
             settlement.commits += 1;
-            let commands: Vec<Command> = part.iter().map(|pending| pending.command.clone()).collect();
-            let meanwhile = async {
-                if let Some(earlier) = earlier.take() {
-                    self.settle(earlier);
-                }
-            };
-            // Polled in this order: the store has the batch before the earlier callers are answered.
-            let (result, ()) = tokio::join!(biased; self.commit_part(commands), meanwhile);
-            match result {
-                Err(CommitError::Rejected(_)) if part.len() > 1 => {
-                    let second = part.split_off(part.len() / 2);
-                    parts.extend([second, part]);
-                }
-                result => settlement.parts.push((part, result)),
+            let result = self.commit_part(lane, &part.batch).await;
+            if let Err(CommitError::Rejected(_)) = &result
+                && let Some(second) = part.halve()
+            {
+                parts.extend([second, part]);
+            } else {
+                settlement.parts.push((part, result));
             }
         }
         settlement
     }
 
-    async fn commit_part(&self, commands: Vec<Command>) -> Result<Committed, CommitError> {
-        let (count, elapsed) = (commands.len(), stopwatch());
-        let result = self.store.commit(Batch { commands }).await;
+    async fn commit_part(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
+        let (commands, elapsed) = (batch.commands.len(), stopwatch());
+        let result = self.store.commit(lane, batch).await;
         let events = result.as_ref().map_or(0, |committed| committed.events.len());
-        self.sink.batch_observed(BatchObserved { commands: count, events, duration: elapsed() });
+        self.sink.batch_observed(BatchObserved { commands, events, duration: elapsed() });
         if let Err(error @ (CommitError::Unavailable(_) | CommitError::Unknown(_))) = &result {
-            tracing::error!(commands = count, %error, "a batch was not committed");
+            tracing::error!(commands, %error, "a batch was not committed");
         }
         result
     }
@@ -69,36 +60,36 @@ impl Committer {
                     if !committed.events.is_empty() {
                         self.sink.committed(&committed.events);
                     }
-                    answer(part, committed);
+                    answer(part.replies, committed);
                 }
-                Err(CommitError::Rejected(text)) => refuse(part, &CommandError::Rejected(text)),
-                Err(CommitError::Unavailable(_)) => refuse(part, &CommandError::Unavailable),
-                Err(CommitError::Unknown(_)) => refuse(part, &CommandError::OutcomeUnknown),
+                Err(CommitError::Rejected(text)) => refuse(part.replies, &CommandError::Rejected(text)),
+                Err(CommitError::Unavailable(_)) => refuse(part.replies, &CommandError::Unavailable),
+                Err(CommitError::Unknown(_)) => refuse(part.replies, &CommandError::OutcomeUnknown),
             }
         }
     }
 }
 
-/// A batch that the store has answered, before anybody was told.
+/// Work that the store has answered, before anybody was told.
 #[derive(Default)]
 pub(super) struct Settlement {
-    parts: Vec<(Vec<Pending>, Result<Committed, CommitError>)>,
+    parts: Vec<(Work, Result<Committed, CommitError>)>,
     /// How many commits it took.
     pub(super) commits: u64,
 }
 
-fn answer(part: Vec<Pending>, committed: Committed) {
+fn answer(replies: Vec<Reply>, committed: Committed) {
     let mut outcomes = committed.outcomes.into_iter();
-    for pending in part {
+    for reply in replies {
         // A store that answers too few has broken its contract; nobody is told a lie.
         let outcome = outcomes.next().unwrap_or(Err(CommandError::OutcomeUnknown));
         // Whoever went away finds the outcome in the log.
-        let _ = pending.reply.send(outcome);
+        let _ = reply.send(outcome);
     }
 }
 
-fn refuse(part: Vec<Pending>, error: &CommandError) {
-    for Pending { reply, .. } in part {
-        let _ = Reply::send(reply, Err(error.clone()));
+fn refuse(replies: Vec<Reply>, error: &CommandError) {
+    for reply in replies {
+        let _ = reply.send(Err(error.clone()));
     }
 }

@@ -1,4 +1,5 @@
-//! What a command concerns: two commands that share a key never meet in one batch.
+//! What a command concerns: two commands that share a key never meet in one batch. All that share one
+//! go through one lane, in order of arrival.
 
 use std::hash::{BuildHasher as _, Hash};
 
@@ -67,7 +68,7 @@ fn of_idempotency(tenant: &TenantId, idempotency: Option<&Idempotency>, keys: &m
     }
 }
 
-/// A job's id is the same in whichever tenant a caller names it.
+/// A job's id is the same in whichever tenant a caller names it; in another than its own it finds nothing.
 fn job_key(id: JobId) -> u64 {
     hash(("job", id))
 }

@@ -1,17 +1,21 @@
-//! The commands that wait, in order of arrival.
+//! The commands that wait for one lane, in order of arrival.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tidings_core::TenantId;
 use tokio::sync::oneshot;
 
 use super::{
-    JournalConfig, JournalStats,
+    JournalConfig,
     keys::{self, Keys},
+    totals::Totals,
 };
-use crate::{Command, CommandError, Operation, Outcome};
+use crate::{Batch, Command, CommandError, Operation, Outcome};
 
 /// What a command takes beside its texts, about.
 const COMMAND_BYTES: usize = 512;
@@ -20,8 +24,8 @@ pub(super) type Reply = oneshot::Sender<Result<Outcome, CommandError>>;
 
 /// A command with whoever waits for it.
 pub(super) struct Pending {
-    pub(super) command: Command,
-    pub(super) reply: Reply,
+    command: Command,
+    reply: Reply,
     keys: Keys,
     bytes: usize,
 }
@@ -33,10 +37,14 @@ impl Pending {
     }
 
     fn tenant(&self) -> Option<&TenantId> {
-        match &self.command {
-            Command::Tenant { tenant, .. } => Some(tenant),
-            _ => None,
-        }
+        tenant_of(&self.command)
+    }
+}
+
+fn tenant_of(command: &Command) -> Option<&TenantId> {
+    match command {
+        Command::Tenant { tenant, .. } => Some(tenant),
+        _ => None,
     }
 }
 
@@ -57,63 +65,100 @@ fn bytes_of(command: &Command) -> usize {
     texts + COMMAND_BYTES
 }
 
+/// What a lane commits together, with whoever waits for it: a reply for each command.
+pub(super) struct Work {
+    pub(super) batch: Batch,
+    pub(super) replies: Vec<Reply>,
+}
+
+impl Work {
+    fn with_capacity(commands: usize) -> Self {
+        let batch = Batch { commands: Vec::with_capacity(commands) };
+        Self { batch, replies: Vec::with_capacity(commands) }
+    }
+
+    fn push(&mut self, pending: Pending) {
+        self.batch.commands.push(pending.command);
+        self.replies.push(pending.reply);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Cuts the second half off. `None`: there is but one command.
+    pub(super) fn halve(&mut self) -> Option<Self> {
+        let half = self.len() / 2;
+        (half > 0).then(|| Self {
+            batch: Batch { commands: self.batch.commands.split_off(half) },
+            replies: self.replies.split_off(half),
+        })
+    }
+}
+
 pub(super) struct Queue {
-    config: JournalConfig,
+    totals: Arc<Totals>,
     state: Mutex<State>,
+    /// Work is waiting, or the end has been asked for.
+    wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Pending>,
-    bytes: usize,
     by_tenant: HashMap<TenantId, usize, RandomState>,
     closed: bool,
-    batches: u64,
-    commands: u64,
 }
 
 impl Queue {
-    pub(super) fn new(config: JournalConfig) -> Self {
-        Self { config, state: Mutex::default() }
+    pub(super) fn new(totals: Arc<Totals>) -> Self {
+        Self { totals, state: Mutex::default(), wake: Condvar::new() }
     }
 
-    /// Says whether the queue was empty, so that the task may have to be woken.
-    pub(super) fn push(&self, pending: Pending) -> Result<bool, CommandError> {
+    pub(super) fn push(&self, pending: Pending) -> Result<(), CommandError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(CommandError::Unavailable);
         }
-        let full = state.waiting.len() >= self.config.queue_max
-            || (state.bytes + pending.bytes > self.config.queue_bytes_max && !state.waiting.is_empty());
-        if full {
+        if !self.totals.enter(pending.bytes) {
             return Err(CommandError::Busy);
         }
-        if let Some(tenant) = pending.tenant() {
-            match state.by_tenant.get_mut(tenant) {
-                Some(count) if *count >= self.config.tenant_queue_max => return Err(CommandError::Busy),
-                Some(count) => *count += 1,
-                None => {
-                    let tenant = tenant.clone();
-                    state.by_tenant.insert(tenant, 1);
-                }
-            }
+        if !state.enter(&pending, self.totals.config.tenant_queue_max) {
+            self.totals.leave(1, pending.bytes);
+            return Err(CommandError::Busy);
         }
-        state.bytes += pending.bytes;
         state.waiting.push_back(pending);
-        Ok(state.waiting.len() == 1)
+        let was_empty = state.waiting.len() == 1;
+        drop(state);
+        if was_empty {
+            self.wake.notify_one();
+        }
+        Ok(())
     }
 
-    /// Takes the next batch: the oldest commands, of which no two share a key. One that is passed over
-    /// holds back the later ones of its keys, so that each key keeps its order.
-    pub(super) fn gather(&self) -> Vec<Pending> {
+    /// Waits for the next batch. `None`: the queue is closed and empty.
+    pub(super) fn next(&self) -> Option<Work> {
         let mut state = self.state.lock();
-        let mut batch = Vec::with_capacity(state.waiting.len().min(self.config.batch_max));
+        while state.waiting.is_empty() {
+            if state.closed {
+                return None;
+            }
+            self.wake.wait(&mut state);
+        }
+        Some(self.gather(&mut state))
+    }
+
+    /// Takes the oldest commands, of which no two share a key. One that is passed over holds back the
+    /// later ones of its keys, so that each key keeps its order.
+    fn gather(&self, state: &mut State) -> Work {
+        let JournalConfig { batch_max, batch_bytes_max, .. } = self.totals.config;
+        let mut work = Work::with_capacity(state.waiting.len().min(batch_max));
         let mut taken: HashSet<u64, RandomState> = HashSet::default();
         let mut passed_over = VecDeque::new();
         let mut bytes = 0;
-        while batch.len() < self.config.batch_max {
+        while work.len() < batch_max {
             let Some(pending) = state.waiting.pop_front() else { break };
-            if !batch.is_empty() && bytes + pending.bytes > self.config.batch_bytes_max {
+            if work.len() > 0 && bytes + pending.bytes > batch_bytes_max {
                 state.waiting.push_front(pending);
                 break;
             }
@@ -123,28 +168,20 @@ impl Queue {
                 passed_over.push_back(pending);
             } else {
                 bytes += pending.bytes;
-                state.release(&pending);
-                batch.push(pending);
+                state.leave(&pending);
+                work.push(pending);
             }
         }
         while let Some(pending) = passed_over.pop_back() {
             state.waiting.push_front(pending);
         }
-        batch
-    }
-
-    pub(super) fn count(&self, batches: u64, commands: usize) {
-        let mut state = self.state.lock();
-        state.batches += batches;
-        state.commands += commands as u64;
+        self.totals.leave(work.len(), bytes);
+        work
     }
 
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.wake.notify_one();
     }
 
     /// Lets everyone go who still waits.
@@ -156,24 +193,27 @@ impl Queue {
         };
         // These were never handed to the store.
         for pending in waiting {
+            self.totals.leave(1, pending.bytes);
             let _ = pending.reply.send(Err(CommandError::Unavailable));
-        }
-    }
-
-    pub(super) fn stats(&self) -> JournalStats {
-        let state = self.state.lock();
-        JournalStats {
-            queued: state.waiting.len(),
-            queued_bytes: state.bytes,
-            batches: state.batches,
-            commands: state.commands,
         }
     }
 }
 
 impl State {
-    fn release(&mut self, pending: &Pending) {
-        self.bytes -= pending.bytes;
+    /// Counts a command into its tenant's share, where that is not used up.
+    fn enter(&mut self, pending: &Pending, tenant_max: usize) -> bool {
+        let Some(tenant) = pending.tenant() else { return true };
+        match self.by_tenant.get_mut(tenant) {
+            Some(count) if *count >= tenant_max => return false,
+            Some(count) => *count += 1,
+            None => {
+                self.by_tenant.insert(tenant.clone(), 1);
+            }
+        }
+        true
+    }
+
+    fn leave(&mut self, pending: &Pending) {
         if let Some(tenant) = pending.tenant()
             && let Some(count) = self.by_tenant.get_mut(tenant)
         {
@@ -198,14 +238,15 @@ mod tests {
 
     #[test]
     fn one_tenants_line_for_one_job_keeps_no_other_tenant_waiting() {
-        let queue = Queue::new(JournalConfig::default());
+        let totals = Arc::new(Totals::new(JournalConfig::default()));
+        let queue = Queue::new(Arc::clone(&totals));
         for _ in 0..2_000 {
             queue.push(cancel("crowded", 1)).expect("there is room");
         }
         queue.push(cancel("quiet", 2)).expect("there is room");
-        let batch = queue.gather();
-        let tenants: Vec<_> = batch.iter().filter_map(Pending::tenant).map(TenantId::as_str).collect();
-        assert_eq!(tenants, ["crowded", "quiet"]);
-        assert_eq!(queue.stats().queued, 1_999);
+        let work = queue.next().expect("some wait");
+        let tenants = work.batch.commands.iter().filter_map(tenant_of);
+        assert_eq!(tenants.map(TenantId::as_str).collect::<Vec<_>>(), ["crowded", "quiet"]);
+        assert_eq!(totals.stats().queued, 1_999);
     }
 }

@@ -16,55 +16,57 @@ use crate::{Command, Maintain, Operation, Outcome};
 use tidings_core::TenantId;
 
 impl Txn<'_> {
-    pub(super) fn apply(&mut self, command: Command) -> Result<Outcome, Stop> {
+    pub(super) fn apply(&mut self, command: &Command) -> Result<Outcome, Stop> {
         match command {
-            Command::Tenant { tenant, create, operation } => self.operate(&tenant, create, operation),
-            Command::Claim(claim) => self.claim(&claim).map(Outcome::Claimed),
-            Command::PutOperatorKey(key) => self.put_operator_key(&key),
-            Command::RevokeOperatorKey(id) => self.revoke_operator_key(id),
-            Command::Maintain(Maintain::Rescue { limit }) => self.rescue(limit).map(Outcome::Swept),
+            Command::Tenant { tenant, create, operation } => self.operate(tenant, *create, operation),
+            Command::Claim(claim) => self.claim(claim).map(Outcome::Claimed),
+            Command::PutOperatorKey(key) => self.put_operator_key(key),
+            Command::RevokeOperatorKey(id) => self.revoke_operator_key(*id),
+            Command::Maintain(Maintain::Rescue { limit }) => self.rescue(*limit).map(Outcome::Swept),
             Command::Maintain(Maintain::Retain { retention, limit }) => {
-                self.retain(retention, limit).map(Outcome::Swept)
+                self.retain(*retention, *limit).map(Outcome::Swept)
             }
         }
     }
 
-    fn operate(&mut self, tenant: &TenantId, create: bool, operation: Operation) -> Result<Outcome, Stop> {
+    fn operate(&mut self, tenant: &TenantId, create: bool, operation: &Operation) -> Result<Outcome, Stop> {
         match operation {
             Operation::Enqueue { jobs, idempotency } => {
                 self.enqueue(tenant, create, jobs, idempotency.as_ref())
             }
             Operation::EnqueueLeased { job, worker, length } => {
-                self.enqueue_leased(tenant, create, job, worker, length)
+                self.enqueue_leased(tenant, create, job, worker, *length)
             }
             Operation::Publish { events, idempotency } => {
                 self.publish(tenant, create, events, idempotency.as_ref())
             }
             Operation::Heartbeat { job, lease_no, length } => {
-                self.heartbeat(tenant, create, job, lease_no, length)
+                self.heartbeat(tenant, create, *job, *lease_no, *length)
             }
             Operation::Progress { job, lease_no, progress } => {
-                self.progress(tenant, create, job, lease_no, progress)
+                self.progress(tenant, create, *job, *lease_no, progress.clone())
             }
             Operation::Complete { job, lease_no, result, pending } => {
-                self.complete(tenant, create, job, lease_no, result, pending)
+                self.complete(tenant, create, *job, *lease_no, result.clone(), pending.clone())
             }
             Operation::Fail { job, lease_no, options, pending } => {
-                self.fail(tenant, create, job, lease_no, options, pending)
+                self.fail(tenant, create, *job, *lease_no, options.clone(), pending.clone())
             }
-            Operation::Release { job, lease_no } => self.release(tenant, create, job, lease_no),
-            Operation::Cancel { job } => self.cancel(tenant, create, job),
+            Operation::Release { job, lease_no } => self.release(tenant, create, *job, *lease_no),
+            Operation::Cancel { job } => self.cancel(tenant, create, *job),
             Operation::Retry { job, id, idempotency } => {
-                self.retry(tenant, create, job, id, idempotency.as_ref())
+                self.retry(tenant, create, *job, *id, idempotency.as_ref())
             }
             Operation::Ensure => self.writable(tenant, create).map(|_| Outcome::Done),
             Operation::Create => self.create(tenant),
-            Operation::SetState(state) => self.set_state(tenant, state),
+            Operation::SetState(state) => self.set_state(tenant, *state),
             Operation::Delete => self.delete(tenant),
             Operation::RenewEpoch => self.renew_epoch(tenant),
-            Operation::PutKey(key) => self.put_key(tenant, create, &key),
-            Operation::RevokeKey(id) => self.revoke_key(tenant, id),
-            Operation::RedeemTicket { id, expires_at } => self.redeem_ticket(tenant, create, id, expires_at),
+            Operation::PutKey(key) => self.put_key(tenant, create, key),
+            Operation::RevokeKey(id) => self.revoke_key(tenant, *id),
+            Operation::RedeemTicket { id, expires_at } => {
+                self.redeem_ticket(tenant, create, *id, *expires_at)
+            }
         }
     }
 }

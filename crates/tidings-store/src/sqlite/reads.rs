@@ -23,8 +23,8 @@ const REVOCATIONS_MAX: i64 = 1_000;
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        self.commit_batch(batch).await
+    async fn commit(&self, _lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
+        self.commit_batch(batch)
     }
 
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {

@@ -1,21 +1,13 @@
-//! The thread that alone changes the database.
+//! What alone changes the database.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, config::DbConfig, params};
 use tidings_core::{Clock, Entropy, Event, Timestamp};
-use tokio::sync::oneshot;
 
 use super::{
     SqliteConfig,
-    checkpoint::Gate,
     fault::{Fault, Stop},
     folder::{Folder, Sidecar},
     txn::{Memory, Txn},
@@ -25,12 +17,30 @@ use crate::{Batch, CommandError, CommitError, Committed, Outcome};
 /// How often the database and its sidecar note that the store is alive.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(super) enum Message {
-    Commit(Batch, oneshot::Sender<Result<Committed, CommitError>>),
-    /// Notes an orderly end, closes the file and answers.
-    Close(oneshot::Sender<()>),
-    #[cfg(test)]
-    Inspect(Box<dyn FnOnce(&Connection) + Send>),
+/// The writer with its lock, which one transaction or one look of the [upkeep](super::upkeep) holds at a
+/// time. Empty once the store is closed.
+#[derive(Clone)]
+pub(super) struct Seat(Arc<Mutex<Option<Box<Writer>>>>);
+
+impl Seat {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(writer)))))
+    }
+
+    /// `None`: the store is closed. The writer has left its seat meanwhile: should it panic, its
+    /// connection goes down with it as it would in a killed process, and nobody commits after it.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+        let mut seat = self.0.lock();
+        let mut writer = seat.take()?;
+        let value = work(&mut writer);
+        *seat = Some(writer);
+        Some(value)
+    }
+
+    /// Closes the seat. Waits for the transaction that is running.
+    pub(super) fn vacate(&self) -> Option<Box<Writer>> {
+        self.0.lock().take()
+    }
 }
 
 pub(super) struct Writer {
@@ -44,35 +54,13 @@ pub(super) struct Writer {
     pub(super) noted: Sidecar,
     /// Commits since the last tick.
     pub(super) dirty: bool,
-    /// Counts commits, for those who wait for work to do.
-    pub(super) commits: Arc<AtomicU64>,
-    pub(super) gate: Gate,
+    /// Counts commits, for the checkpoints.
+    pub(super) commits: u64,
     pub(super) failed: bool,
 }
 
 impl Writer {
-    /// Until told to close, or all senders are gone: then it stops as a killed process would.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
-        loop {
-            match messages.recv_timeout(TICK) {
-                Ok(Message::Commit(batch, reply)) => {
-                    // Whoever gave up waiting finds the outcome in the log.
-                    let _ = reply.send(self.commit(batch));
-                }
-                Ok(Message::Close(reply)) => {
-                    self.close();
-                    let _ = reply.send(());
-                    return;
-                }
-                #[cfg(test)]
-                Ok(Message::Inspect(look)) => look(&self.conn),
-                Err(RecvTimeoutError::Timeout) => self.idle(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<Committed, CommitError> {
         if self.failed {
             return Err(CommitError::Unavailable("the database failed before".into()));
         }
@@ -82,7 +70,7 @@ impl Writer {
         match self.transact(batch, now, tick) {
             Ok(committed) => {
                 self.dirty = true;
-                self.commits.fetch_add(1, Ordering::Relaxed);
+                self.commits += 1;
                 if let Some(tick) = tick {
                     self.dirty = false;
                     self.note(tick);
@@ -95,12 +83,11 @@ impl Writer {
 
     fn transact(
         &mut self,
-        batch: Batch,
+        batch: &Batch,
         now: Timestamp,
         tick: Option<Sidecar>,
     ) -> rusqlite::Result<Committed> {
         let conn = &self.conn;
-        let _gate = self.gate.lock();
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let (outcomes, events) =
             Self::execute(conn, &mut self.memory, &self.config, &*self.entropy, now, batch)?;
@@ -119,11 +106,11 @@ impl Writer {
         config: &SqliteConfig,
         entropy: &dyn Entropy,
         now: Timestamp,
-        batch: Batch,
+        batch: &Batch,
     ) -> rusqlite::Result<(Vec<Result<Outcome, CommandError>>, Vec<Arc<Event>>)> {
         let mut txn = Txn::new(conn, memory, config, entropy, now)?;
         let mut outcomes = Vec::with_capacity(batch.commands.len());
-        for command in batch.commands {
+        for command in &batch.commands {
             outcomes.push(match txn.apply(command) {
                 Ok(outcome) => Ok(outcome),
                 Err(Stop::Command(error)) => Err(error),
@@ -168,7 +155,7 @@ impl Writer {
 
     /// With nothing to commit: what was committed since the last tick gets one, and the sidecar says
     /// that the store is alive.
-    fn idle(&mut self) {
+    pub(super) fn idle(&mut self) {
         let Some(tick) = self.tick_due(self.clock.now()) else { return };
         if self.failed {
             return;
@@ -184,7 +171,7 @@ impl Writer {
         match write_tick(&self.conn, tick) {
             Ok(()) => {
                 self.dirty = false;
-                self.commits.fetch_add(1, Ordering::Relaxed);
+                self.commits += 1;
                 self.note(tick);
             }
             // The next commit meets the same fault and judges it.
@@ -200,7 +187,8 @@ impl Writer {
         }
     }
 
-    fn close(mut self) {
+    /// Notes an orderly end and closes the file.
+    pub(super) fn close(mut self) {
         if !self.failed {
             self.tick(Sidecar { ticks: self.noted.ticks + 1, alive_at: self.clock.now() });
         }

@@ -33,7 +33,7 @@ fn nothing<T>() -> Result<T, ReadError> {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn commit(&self, _: Batch) -> Result<Committed, CommitError> {
+    async fn commit(&self, _: usize, _: &Batch) -> Result<Committed, CommitError> {
         Err(CommitError::Unavailable("this store is read".into()))
     }
 

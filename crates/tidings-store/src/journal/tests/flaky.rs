@@ -94,19 +94,20 @@ impl FlakyStore {
 }
 
 impl State {
-    fn apply(&mut self, batch: Batch) -> Committed {
+    fn apply(&mut self, batch: &Batch) -> Committed {
         let mut committed = Committed { outcomes: Vec::new(), events: Vec::new() };
-        for command in batch.commands {
+        for command in &batch.commands {
             let Command::Tenant { tenant, operation: Operation::Publish { events, .. }, .. } = command else {
                 committed.outcomes.push(Ok(Outcome::Done));
                 continue;
             };
             let mut published = Vec::new();
             for fact in events {
-                self.applied.push(number(&fact));
+                self.applied.push(number(fact));
                 let seq = Seq::new(self.applied.len() as u64);
                 published.push(Published { seq, id: fact.id, time: Timestamp::default() });
-                let event = Event { seq, time: Timestamp::default(), tenant: tenant.clone(), fact };
+                let event =
+                    Event { seq, time: Timestamp::default(), tenant: tenant.clone(), fact: fact.clone() };
                 committed.events.push(Arc::new(event));
             }
             committed.outcomes.push(Ok(Outcome::Published(published)));
@@ -126,7 +127,7 @@ impl State {
 
 #[async_trait]
 impl Store for FlakyStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+    async fn commit(&self, _: usize, batch: &Batch) -> Result<Committed, CommitError> {
         while !self.gate_open.load(Ordering::SeqCst) {
             self.entered.notify_one();
             self.gate.notified().await;
@@ -144,7 +145,7 @@ impl Store for FlakyStore {
         if state.random.random_bool(unavailable) {
             return Err(CommitError::Unavailable("the database is away".into()));
         }
-        if state.random.random_bool(rejected) || state.holds_rejected(&batch) {
+        if state.random.random_bool(rejected) || state.holds_rejected(batch) {
             return Err(CommitError::Rejected("a value".into()));
         }
         state.batches.push(batch.commands.len());

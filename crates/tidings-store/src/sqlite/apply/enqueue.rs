@@ -25,7 +25,7 @@ impl Txn<'_> {
         &mut self,
         tenant: &TenantId,
         create: bool,
-        jobs: Vec<NewJob>,
+        jobs: &[NewJob],
         idempotency: Option<&Idempotency>,
     ) -> Result<Outcome, Stop> {
         let key = self.writable(tenant, create)?;
@@ -44,18 +44,18 @@ impl Txn<'_> {
         &mut self,
         tenant: &TenantId,
         create: bool,
-        new: NewJob,
-        worker: WorkerName,
+        new: &NewJob,
+        worker: &WorkerName,
         length: Duration,
     ) -> Result<Outcome, Stop> {
         let key = self.writable(tenant, create)?;
-        let (id, new) = (new.id, NewJob { run_at: None, ..new });
-        if !self.enqueue_one(key, tenant, new)?.created {
+        let due = NewJob { run_at: None, ..new.clone() };
+        if !self.enqueue_one(key, tenant, &due)?.created {
             return Err(CommandError::Refused(Refused::NotDue).into());
         }
-        let stored = self.find_job(key, tenant, id)?;
+        let stored = self.find_job(key, tenant, new.id)?;
         let before = Before::of(&stored.job);
-        let step = stored.job.lease(worker, length, self.moment())?;
+        let step = stored.job.lease(worker.clone(), length, self.moment())?;
         let job = self.write_step(key, stored.key, before, step)?;
         Ok(Outcome::Claimed(Claimed { leases: vec![Leased { job }], next_due: None }))
     }
@@ -74,17 +74,17 @@ impl Txn<'_> {
             return Ok(repeat);
         }
         let new = self.find_job(key, tenant, job)?.job.retry(id)?;
-        let enqueued = vec![self.enqueue_one(key, tenant, new)?];
+        let enqueued = vec![self.enqueue_one(key, tenant, &new)?];
         self.finish_enqueue(key, idempotency, enqueued)
     }
 
-    fn enqueue_one(&mut self, key: TenantKey, tenant: &TenantId, new: NewJob) -> Result<Enqueued, Stop> {
+    fn enqueue_one(&mut self, key: TenantKey, tenant: &TenantId, new: &NewJob) -> Result<Enqueued, Stop> {
         if let Some(unique_key) = &new.spec.unique_key
             && let Some(held) = job_row::find_unique(self.conn, key, tenant, &new.spec.job_type, unique_key)?
         {
             return Ok(answer(&held.job, false));
         }
-        let step = Job::enqueue(tenant.clone(), new, self.moment());
+        let step = Job::enqueue(tenant.clone(), new.clone(), self.moment());
         let job = self.insert_job(key, step)?;
         Ok(answer(&job, true))
     }

@@ -19,7 +19,7 @@ impl Txn<'_> {
         &mut self,
         tenant: &TenantId,
         create: bool,
-        events: Vec<NewEvent>,
+        events: &[NewEvent],
         idempotency: Option<&Idempotency>,
     ) -> Result<Outcome, Stop> {
         let key = self.writable(tenant, create)?;
@@ -29,9 +29,8 @@ impl Txn<'_> {
         }
         let mut published = Vec::with_capacity(events.len());
         for fact in events {
-            let id = fact.id;
-            let (seq, time) = self.emit(key, tenant, None, fact)?;
-            published.push(Published { seq, id, time });
+            let (seq, time) = self.emit(key, tenant, None, fact.clone())?;
+            published.push(Published { seq, id: fact.id, time });
         }
         if idempotency.is_some() {
             let kept: Vec<_> =

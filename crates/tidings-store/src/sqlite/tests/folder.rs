@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 use tidings_core::{Clock, Epoch, JobState, Seq, SystemEntropy, Tenants};
 
 use super::{
-    super::{SqliteConfig, SqliteStore, writer::Message},
+    super::{SqliteConfig, SqliteStore},
     TempDir, open,
 };
 use crate::{
@@ -216,37 +216,25 @@ fn publish() -> Batch {
     Batch { commands: vec![in_tenant("acme", Operation::Publish { events, idempotency: None })] }
 }
 
-async fn inspect(store: &SqliteStore, look: impl FnOnce(&rusqlite::Connection) + Send + 'static) {
-    let (done, seen) = tokio::sync::oneshot::channel();
-    let message = Message::Inspect(Box::new(move |conn| {
-        look(conn);
-        let _ = done.send(());
-    }));
-    store.writer.lock().as_ref().expect("open").send(message).expect("runs");
-    seen.await.expect("looked");
-}
-
 #[tokio::test]
 async fn a_full_disk_is_survived() {
     let bench = Bench::new();
     let (store, world) = bench.open();
     world.publish("acme", 2).await;
-    inspect(&store, |conn| {
+    store.inspect(|conn| {
         conn.pragma_update(None, "max_page_count", 1).expect("the least that the file has");
-    })
-    .await;
+    });
     let mut refused = 0;
     for _ in 0..200 {
-        match store.commit(publish()).await {
+        match store.commit(0, &publish()).await {
             Ok(_) => {}
             Err(CommitError::Unavailable(_)) => refused += 1,
             Err(other) => panic!("a full disk answered {other:?}"),
         }
     }
     assert!(refused > 0, "the file could not grow");
-    inspect(&store, |conn| conn.pragma_update(None, "max_page_count", 1 << 20).expect("there is room again"))
-        .await;
-    store.commit(publish()).await.expect("commits again");
+    store.inspect(|conn| conn.pragma_update(None, "max_page_count", 1 << 20).expect("there is room again"));
+    store.commit(0, &publish()).await.expect("commits again");
     let seqs: Vec<_> = world.log("acme").await.iter().map(|e| e.seq.get()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "what was rolled back left no gap");
 }
@@ -259,7 +247,7 @@ async fn what_cannot_be_stored_is_rejected_and_rolled_back() {
     world.enqueue("acme", twice.clone()).await;
     let mut batch = publish();
     batch.commands.push(in_tenant("acme", Operation::Enqueue { jobs: vec![twice], idempotency: None }));
-    assert!(matches!(store.commit(batch).await, Err(CommitError::Rejected(_))));
+    assert!(matches!(store.commit(0, &batch).await, Err(CommitError::Rejected(_))));
     assert_eq!(head(&world).await, Seq::new(1));
     assert_eq!(world.publish("acme", 1).await[0].seq, Seq::new(2));
 }
@@ -268,7 +256,7 @@ async fn what_cannot_be_stored_is_rejected_and_rolled_back() {
 async fn a_statement_is_compiled_once() {
     let bench = Bench::new();
     let (store, _world) = bench.open();
-    inspect(&store, |conn| {
+    store.inspect(|conn| {
         let sql = "SELECT key FROM jobs WHERE state = ? AND run_at <= ? ORDER BY run_at LIMIT ?";
         let mut statement = conn.prepare(sql).expect("compiles");
         for n in 0..10 {
@@ -276,8 +264,7 @@ async fn a_statement_is_compiled_once() {
             assert_eq!(keys.count(), 0);
         }
         assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
-    })
-    .await;
+    });
 }
 
 static FATAL: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
@@ -289,8 +276,8 @@ async fn a_damaged_file_stops_the_store() {
     config.on_fatal = |message| FATAL.lock().push(message.to_owned());
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&bench.clock);
     let store = SqliteStore::open(config, clock, Arc::new(SystemEntropy)).expect("opens");
-    store.commit(publish()).await.expect("commits");
-    inspect(&store, |conn| {
+    store.commit(0, &publish()).await.expect("commits");
+    store.inspect(|conn| {
         // Every page but the schema's, behind the page cache's back.
         conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory").expect("checkpoints");
         let path = conn.path().expect("a file").to_owned();
@@ -299,12 +286,11 @@ async fn a_damaged_file_stops_the_store() {
         fs::write(&path, bytes).expect("writes");
         conn.pragma_update(None, "cache_size", 0).expect("sets");
         conn.execute_batch("PRAGMA shrink_memory").expect("shrinks");
-    })
-    .await;
-    let doubtful = store.commit(publish()).await;
+    });
+    let doubtful = store.commit(0, &publish()).await;
     assert!(matches!(doubtful, Err(CommitError::Unknown(_))), "{doubtful:?}");
     assert_eq!(FATAL.lock().len(), 1, "the process is told to stop, once");
-    assert!(matches!(store.commit(publish()).await, Err(CommitError::Unavailable(_))));
+    assert!(matches!(store.commit(0, &publish()).await, Err(CommitError::Unavailable(_))));
     assert_eq!(FATAL.lock().len(), 1);
 }
 
@@ -312,10 +298,10 @@ async fn a_damaged_file_stops_the_store() {
 async fn a_closed_store_is_unavailable() {
     let bench = Bench::new();
     let (store, _world) = bench.open();
-    store.commit(publish()).await.expect("commits");
+    store.commit(0, &publish()).await.expect("commits");
     store.close().await;
     store.close().await;
-    assert!(matches!(store.commit(publish()).await, Err(CommitError::Unavailable(_))));
+    assert!(matches!(store.commit(0, &publish()).await, Err(CommitError::Unavailable(_))));
     assert!(store.log_state(&tenant_id("acme")).await.is_err());
     drop(store);
     drop(bench.open());

@@ -1,0 +1,73 @@
+//! A thread that takes batch after batch from its queue and commits them.
+
+use std::{hash::BuildHasher as _, sync::Arc};
+
+use foldhash::fast::FixedState;
+use tidings_core::{TenantId, Tenants};
+use tokio::runtime::Handle;
+
+use super::{Shared, batching::Committer, queue::Queue};
+use crate::{Claim, Command};
+
+/// The lane that a command goes through: its tenant's, or the first where it concerns several tenants or
+/// none. All that concerns one job or one tenant's key names that tenant, and so meets in one lane.
+pub(super) fn of(command: &Command, lanes: usize) -> usize {
+    match command {
+        Command::Tenant { tenant, .. } | Command::Claim(Claim { tenants: Tenants::One(tenant), .. }) => {
+            of_tenant(tenant, lanes)
+        }
+        Command::Claim(_)
+        | Command::PutOperatorKey(_)
+        | Command::RevokeOperatorKey(_)
+        | Command::Maintain(_) => 0,
+    }
+}
+
+fn of_tenant(tenant: &TenantId, lanes: usize) -> usize {
+    if lanes == 1 {
+        return 0;
+    }
+    (FixedState::default().hash_one(tenant) % lanes as u64) as usize
+}
+
+pub(super) struct Lane {
+    number: usize,
+    shared: Arc<Shared>,
+    committer: Arc<Committer>,
+}
+
+impl Lane {
+    pub(super) fn new(number: usize, shared: Arc<Shared>, committer: Arc<Committer>) -> Self {
+        Self { number, shared, committer }
+    }
+
+    pub(super) fn start(self, runtime: Handle) {
+        std::thread::Builder::new()
+            .name(format!("tidings-lane-{}", self.number))
+            .spawn(move || self.run(&runtime))
+            .expect("the system has a thread to give");
+    }
+
+    /// Until its queue is closed and empty.
+    fn run(self, runtime: &Handle) {
+        while let Some(work) = self.queue().next() {
+            let commands = work.len();
+            let settlement = runtime.block_on(self.committer.commit(self.number, work));
+            self.shared.totals.count(settlement.commits, commands);
+            self.committer.settle(settlement);
+        }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.shared.queues[self.number]
+    }
+}
+
+/// However it ends: by a panic of the store as well, and then nobody may go on waiting for it.
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.queue().abandon();
+        self.shared.running.send_modify(|lanes| *lanes -= 1);
+    }
+}
