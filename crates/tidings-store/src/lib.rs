@@ -15,9 +15,11 @@ mod command;
 pub mod conformance;
 mod error;
 mod journal;
+mod postgres;
 mod read;
 mod sqlite;
 mod store;
+mod transition;
 
 pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
@@ -26,6 +28,7 @@ pub use command::{
 };
 pub use error::{CommandError, CommitError, OpenError, ReadError};
 pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};
+pub use postgres::{PostgresConfig, PostgresStore, StoreClock};
 pub use read::{
     EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation,
     TenantRecord, TenantState,

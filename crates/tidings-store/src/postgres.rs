@@ -1,0 +1,123 @@
+//! The PostgreSQL store: the same log and the same queue for any number of nodes.
+//!
+//! - A [commit] is a look without locks, a decision of the state machine, and one call of a function that
+//!   changes nothing whose ground has moved. Each [lane] is a writer with a batch in flight.
+//! - [Reads](reads) go through functions of a role that row-level security shows one tenant at a time.
+//! - [Retention](retain) moves floors and drops the days of the log that all floors have passed.
+//! - [`Cluster`](cluster) is what the nodes share beside the log.
+//!
+//! The schema is made by numbered [migrations](migrate); SQL that decides nothing lives in them as functions,
+//! whose plans the server keeps.
+
+mod alone;
+mod cluster;
+mod codec;
+mod commit;
+mod config;
+mod event_row;
+mod fault;
+mod job_row;
+mod kept;
+mod lane;
+mod look;
+mod migrate;
+mod plan;
+mod pool;
+mod reads;
+mod retain;
+#[cfg(test)]
+mod tests;
+mod time;
+mod tls;
+mod url;
+mod write;
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use tidings_core::{Entropy, JobType, TenantId, Timestamp};
+
+pub use config::{PostgresConfig, StoreClock};
+
+use crate::OpenError;
+use codec::Id;
+use commit::Turns;
+use lane::Lanes;
+use pool::Pool;
+use time::StoreTime;
+use url::Target;
+
+/// What [`write::Arrays`] and the call's head come to.
+const COMMIT_PARAMETERS: usize = 62;
+
+/// A store on PostgreSQL. A clone is the same store.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Inner>);
+
+struct Inner {
+    /// For looks, reads and housekeeping.
+    pool: Pool,
+    lanes: Lanes,
+    time: StoreTime,
+    entropy: Arc<dyn Entropy>,
+    concurrency: HashMap<JobType, u32>,
+    turns: Turns,
+    commit_sql: String,
+    /// This process among the nodes.
+    node: Id,
+    /// The tenant that retention looked at last; `None` before the first.
+    retained_to: Mutex<Option<TenantId>>,
+}
+
+impl PostgresStore {
+    /// Connects, brings the schema up to date and makes the partitions of the days to come.
+    pub async fn open(config: PostgresConfig, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
+        let lanes = config.lanes.max(1);
+        let reads = config.connections.saturating_sub(lanes).max(2);
+        let pool = connect(&config, reads)?;
+        migrate::migrate(&pool).await?;
+        let rows = pool.query("SELECT tidings.micros()", &[]).await?;
+        let time = StoreTime::new(&config.clock, Timestamp::from_micros(rows[0].get(0)));
+        lane::make_partitions(&pool, &time).await?;
+        let writers = connect(&config, lanes)?;
+        let mut node = [0; 16];
+        entropy.fill(&mut node);
+        Ok(Self(Arc::new(Inner {
+            lanes: Lanes::new(lanes, writers, Arc::clone(&entropy), time.clone()),
+            pool,
+            time,
+            entropy,
+            concurrency: config.concurrency,
+            turns: Turns::default(),
+            commit_sql: write::statement(COMMIT_PARAMETERS),
+            node: Id(node),
+            retained_to: Mutex::new(None),
+        })))
+    }
+
+    /// Brings the schema up to date and does nothing else. Returns how many steps that took.
+    pub async fn migrate(config: &PostgresConfig) -> Result<usize, OpenError> {
+        let pool = connect(config, 1)?;
+        let taken = migrate::migrate(&pool).await;
+        pool.close();
+        taken
+    }
+
+    /// Lets the connections go. Later calls fail as unavailable.
+    pub fn close(&self) {
+        self.0.pool.close();
+        self.0.lanes.close();
+    }
+}
+
+fn connect(config: &PostgresConfig, size: usize) -> Result<Pool, OpenError> {
+    let target = Target::parse(&config.url, config.connect_timeout)?;
+    let tls = tls::connector(&target.trust)?;
+    Pool::new(&target, tls, size, config.connect_timeout, config.statement_timeout)
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("lanes", &self.0.lanes.count()).finish_non_exhaustive()
+    }
+}

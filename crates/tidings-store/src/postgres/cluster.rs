@@ -1,0 +1,182 @@
+//! What the nodes share beside the log.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidings_core::{Epoch, Seq, TenantId};
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    Inner, PostgresStore,
+    codec::{self, Columns, Id},
+    fault::Fault,
+};
+use crate::{Cluster, ClusterError, Duty, Moves, Seen, Term};
+
+/// Nodes say every second that they are alive; a few late seconds are no outage.
+const GRACE: Duration = Duration::from_secs(3);
+/// A term ends so long after its last renewal.
+const TERM: Duration = Duration::from_secs(10);
+/// Batches of one writer that one look takes.
+const MOVES_MAX: i32 = 1_000;
+
+#[async_trait]
+impl Cluster for PostgresStore {
+    async fn beat(&self) -> Result<(), ClusterError> {
+        Ok(self.0.end_outage(Some(self.0.node)).await?)
+    }
+
+    async fn moves(&self, seen: &mut Seen) -> Result<Moves, ClusterError> {
+        let writers: Vec<Id> = seen.writers.keys().map(|name| Id(*name)).collect();
+        let numbers: Vec<i64> = seen.writers.values().copied().collect();
+        if !seen.started {
+            return Ok(self.first_look(seen).await?);
+        }
+        let rows = self
+            .0
+            .pool
+            .query(
+                "SELECT writer, n, tenants, epochs, bases, heads FROM tidings.moves($1, $2, $3)",
+                &[(&writers, Type::UUID_ARRAY), (&numbers, Type::INT8_ARRAY), (&MOVES_MAX, Type::INT4)],
+            )
+            .await?;
+        Ok(gather(&rows, seen).map_err(Fault::from)?)
+    }
+
+    async fn lead(&self, duty: Duty) -> Result<Option<Term>, ClusterError> {
+        let (now, length) = (self.0.time.injected(), TERM.as_micros() as i64);
+        let rows = self
+            .0
+            .pool
+            .query(
+                "SELECT tidings.lead($1, $2, $3, $4)",
+                &[
+                    (&duty.as_str(), Type::TEXT),
+                    (&self.0.node, Type::UUID),
+                    (&now, Type::INT8),
+                    (&length, Type::INT8),
+                ],
+            )
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let term: Option<i64> = Columns::of(row).get(0).map_err(Fault::from)?;
+        Ok(term.map(|term| term as Term))
+    }
+
+    async fn resign(&self, duty: Duty) -> Result<(), ClusterError> {
+        self.0
+            .pool
+            .query(
+                "UPDATE tidings.duties SET node = NULL WHERE duty = $1 AND node = $2",
+                &[(&duty.as_str(), Type::TEXT), (&self.0.node, Type::UUID)],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {
+        let rows = self
+            .0
+            .pool
+            .query("SELECT sealed FROM tidings.secrets WHERE name = $1", &[(&name, Type::TEXT)])
+            .await?;
+        Ok(rows.first().map(|row| Columns::of(row).get(0)).transpose().map_err(Fault::from)?)
+    }
+
+    async fn offer_secret(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, ClusterError> {
+        self.0
+            .pool
+            .query(
+                "INSERT INTO tidings.secrets VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                &[(&name, Type::TEXT), (&sealed, Type::BYTEA)],
+            )
+            .await?;
+        let kept = self.secret(name).await?;
+        kept.ok_or_else(|| ClusterError::Unavailable(format!("the secret {name} was removed meanwhile")))
+    }
+
+    async fn replace_secret(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, ClusterError> {
+        let rows = self
+            .0
+            .pool
+            .query(
+                "UPDATE tidings.secrets SET sealed = $3 WHERE name = $1 AND sealed = $2 RETURNING true",
+                &[(&name, Type::TEXT), (&from, Type::BYTEA), (&to, Type::BYTEA)],
+            )
+            .await?;
+        Ok(!rows.is_empty())
+    }
+}
+
+impl PostgresStore {
+    /// From here on; what was before is not told.
+    async fn first_look(&self, seen: &mut Seen) -> Result<Moves, Fault> {
+        let rows =
+            self.0.pool.query("SELECT writer, max(n) FROM tidings.batches GROUP BY writer", &[]).await?;
+        for row in &rows {
+            let at = Columns::of(row);
+            seen.writers.insert(at.get::<Id>(0)?.0, at.get(1)?);
+        }
+        seen.started = true;
+        Ok(Moves { heads: Vec::new(), complete: false })
+    }
+}
+
+impl Inner {
+    /// Gives running leases the length of an outage that is over, and says that `node` is alive.
+    pub(super) async fn end_outage(&self, node: Option<Id>) -> Result<(), Fault> {
+        let (now, grace) = (self.time.injected(), GRACE.as_micros() as i64);
+        let rows = self
+            .pool
+            .query(
+                "SELECT tidings.beat($1, $2, $3)",
+                &[(&node, Type::UUID), (&now, Type::INT8), (&grace, Type::INT8)],
+            )
+            .await?;
+        let outage: i64 = rows.first().map_or(Ok(0), |row| Columns::of(row).get(0))?;
+        if outage > 0 {
+            tracing::warn!(
+                outage_ms = outage / 1_000,
+                "no node reached the store: every lease was extended by that"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Each writer's batches come in order. Its numbers have no gaps, so that one that is missing was removed before
+/// anybody looked.
+fn gather(rows: &[Row], seen: &mut Seen) -> codec::Result<Moves> {
+    let mut moves = Moves { heads: Vec::new(), complete: true };
+    let mut newest: std::collections::HashMap<TenantId, (Epoch, Seq)> = std::collections::HashMap::new();
+    for row in rows {
+        let at = Columns::of(row);
+        let (writer, n): (Id, i64) = (at.get(0)?, at.get(1)?);
+        let last = seen.writers.entry(writer.0).or_insert(0);
+        moves.complete &= n == *last + 1;
+        *last = n;
+        let tenants: Vec<Option<&str>> = at.get::<Option<_>>(2)?.unwrap_or_default();
+        let epochs: Vec<Option<&str>> = at.get::<Option<_>>(3)?.unwrap_or_default();
+        let bases: Vec<Option<i64>> = codec::list(row, 4)?;
+        let heads: Vec<Option<i64>> = codec::list(row, 5)?;
+        for ((tenant, epoch), (base, head)) in
+            tenants.into_iter().zip(epochs).zip(bases.into_iter().zip(heads))
+        {
+            let (Some(tenant), Some(epoch), Some(base), Some(head)) = (tenant, epoch, base, head) else {
+                continue;
+            };
+            if head <= base {
+                continue;
+            }
+            let tenant = TenantId::new(tenant).map_err(|error| at.unreadable(2, &error))?;
+            let epoch = Epoch::parse(epoch).map_err(|error| at.unreadable(3, &error))?;
+            let head = Seq::new(head as u64);
+            let entry = newest.entry(tenant).or_insert_with(|| (epoch.clone(), head));
+            if entry.0 != epoch || entry.1 < head {
+                *entry = (epoch, head);
+            }
+        }
+    }
+    moves.heads = newest.into_iter().map(|(tenant, (epoch, head))| (tenant, epoch, head)).collect();
+    Ok(moves)
+}

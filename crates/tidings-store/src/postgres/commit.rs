@@ -1,0 +1,172 @@
+//! A batch: look, decide, write, and again for what lost a race.
+
+mod answer;
+mod claim;
+mod decide;
+mod enqueue;
+mod looked;
+
+use std::sync::Arc;
+
+use tidings_core::{Event, job::Moment};
+
+use super::{
+    Inner,
+    plan::Plan,
+    write::{self, Written},
+};
+use crate::{Command, CommandError, CommitError, Committed, Maintain, Operation, Outcome};
+use answer::{Answer, Settled};
+pub(super) use claim::Turns;
+use decide::Decider;
+
+/// How often a command that loses races looks again.
+const ROUNDS: usize = 8;
+
+/// A batch on its way: each command has its outcome once it is known.
+struct Progress {
+    outcomes: Vec<Option<Result<Outcome, CommandError>>>,
+    events: Vec<Arc<Event>>,
+    /// Something of it is on stable storage: whatever fails now fails alone.
+    begun: bool,
+}
+
+impl Inner {
+    /// Most commands go together, in one transaction. Those that are rare go alone, in their order.
+    pub(super) async fn commit(&self, lane: usize, commands: &[Command]) -> Result<Committed, CommitError> {
+        let mut progress =
+            Progress { outcomes: vec![None; commands.len()], events: Vec::new(), begun: false };
+        let mut first = 0;
+        for segment in commands.chunk_by(|a, b| goes_along(a) && goes_along(b)) {
+            let places: Vec<usize> = (first..first + segment.len()).collect();
+            first += segment.len();
+            if goes_along(&segment[0]) {
+                self.commit_together(lane, commands, places, &mut progress).await?;
+            } else {
+                let outcome = self.commit_alone(lane, &segment[0]).await;
+                progress.settle(&places, outcome)?;
+            }
+        }
+        let outcomes = progress.outcomes.into_iter();
+        Ok(Committed {
+            outcomes: outcomes.map(|outcome| outcome.unwrap_or(Err(CommandError::Busy))).collect(),
+            events: progress.events,
+        })
+    }
+
+    /// What the database rejects is halved until the culprit stands alone.
+    async fn commit_together(
+        &self,
+        lane: usize,
+        commands: &[Command],
+        places: Vec<usize>,
+        progress: &mut Progress,
+    ) -> Result<(), CommitError> {
+        // The next part is at the end.
+        let mut parts = vec![places];
+        while let Some(mut part) = parts.pop() {
+            for round in 0..ROUNDS {
+                part.retain(|place| progress.outcomes[*place].is_none());
+                if part.is_empty() {
+                    break;
+                }
+                match self.round(lane, commands, &part, round, progress).await {
+                    Err(CommitError::Rejected(_)) if part.len() > 1 => {
+                        let second = part.split_off(part.len() / 2);
+                        parts.extend([second, part]);
+                        break;
+                    }
+                    Err(error) => progress.settle(&part, Err(error))?,
+                    Ok(()) => progress.begun = true,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn round(
+        &self,
+        lane: usize,
+        commands: &[Command],
+        part: &[usize],
+        round: usize,
+        progress: &mut Progress,
+    ) -> Result<(), CommitError> {
+        let looked = self.look(commands, part, round).await?;
+        let at = Moment { now: self.time.now(), entropy: &*self.entropy };
+        let mut decider = Decider { limits: &self.concurrency, looked, plan: Plan::default(), at };
+        let mut answers: Vec<(usize, Answer)> = Vec::new();
+        for place in part {
+            match decider.command(&commands[*place], *place) {
+                Ok(answer) => answers.push((*place, answer)),
+                Err(refused) => progress.outcomes[*place] = Some(Err(refused)),
+            }
+        }
+        let plan = decider.plan;
+        let written = if plan.is_empty() { Written::nothing() } else { self.write(lane, &plan).await? };
+        let last = round + 1 == ROUNDS;
+        let mut settled = Settled::new(plan, written);
+        for (place, answer) in answers {
+            progress.outcomes[place] = self.settle(&commands[place], answer, &mut settled, last);
+        }
+        progress.events.extend(settled.into_events());
+        Ok(())
+    }
+
+    async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {
+        let arrays = write::Arrays::of(plan);
+        let injected = self.time.injected();
+        let mut parameters = vec![(&injected as &(dyn tokio_postgres::types::ToSql + Sync), INT8)];
+        parameters.extend(arrays.parameters());
+        let row = self.lanes.call(lane, &self.commit_sql, &parameters).await?;
+        let written = write::read(&row).map_err(|error| CommitError::Unknown(error.to_string()))?;
+        self.time.heard(written.now);
+        Ok(written)
+    }
+}
+
+const INT8: tokio_postgres::types::Type = tokio_postgres::types::Type::INT8;
+
+impl Progress {
+    /// Ends these commands alike. The whole batch fails where nothing of it has been done before.
+    fn settle(
+        &mut self,
+        places: &[usize],
+        outcome: Result<Result<Outcome, CommandError>, CommitError>,
+    ) -> Result<(), CommitError> {
+        let whole = !self.begun && places.len() == self.outcomes.len();
+        let outcome = match outcome {
+            Ok(outcome) => {
+                self.begun = true;
+                outcome
+            }
+            Err(error @ (CommitError::Unavailable(_) | CommitError::Unknown(_))) if whole => {
+                return Err(error);
+            }
+            Err(CommitError::Rejected(text)) => Err(CommandError::Rejected(text)),
+            Err(CommitError::Unavailable(_)) => Err(CommandError::Unavailable),
+            Err(CommitError::Unknown(_)) => Err(CommandError::OutcomeUnknown),
+        };
+        for place in places {
+            self.outcomes[*place] = Some(outcome.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a command is done in one transaction with its neighbours.
+const fn goes_along(command: &Command) -> bool {
+    match command {
+        Command::Tenant { operation, .. } => !matches!(
+            operation,
+            Operation::Create
+                | Operation::SetState(_)
+                | Operation::Delete
+                | Operation::RenewEpoch
+                | Operation::PutKey(_)
+                | Operation::RevokeKey(_)
+        ),
+        Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. }) => true,
+        Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) | Command::Maintain(_) => false,
+    }
+}

@@ -1,0 +1,235 @@
+//! From what became of the units to what each caller is told.
+
+use std::{ops::Range, sync::Arc};
+
+use tidings_core::{Event, Job, Seq, Timestamp};
+
+use super::super::{
+    Inner, kept,
+    plan::{Plan, UnitNo},
+    write::{Repeat, Verdict, Written},
+};
+use crate::{Claimed, Command, CommandError, Enqueued, Leased, Operation, Outcome, Published, Swept};
+
+/// How to answer a command from its units.
+pub(super) enum Answer {
+    Done {
+        unit: UnitNo,
+    },
+    Job {
+        unit: UnitNo,
+        job: usize,
+    },
+    Leased {
+        unit: UnitNo,
+        job: usize,
+    },
+    Enqueued {
+        unit: UnitNo,
+        entries: Vec<Entry>,
+    },
+    Published {
+        unit: UnitNo,
+        events: Range<usize>,
+    },
+    /// Refused, unless it repeats what was done before.
+    Refused {
+        unit: UnitNo,
+        error: CommandError,
+    },
+    /// Each unit with its job; others may have been faster.
+    Claimed {
+        units: Vec<(UnitNo, usize)>,
+        next_due: Option<Timestamp>,
+    },
+    Rescued {
+        units: Vec<UnitNo>,
+        found: usize,
+    },
+}
+
+/// What one job of an enqueue command comes to.
+pub(super) enum Entry {
+    /// The place of the new job.
+    Created(usize),
+    /// Another live job holds its unique key.
+    Held(Enqueued),
+    /// An earlier job of the same command does.
+    Same(usize),
+}
+
+/// A plan with what became of it.
+pub(super) struct Settled {
+    verdicts: Vec<Verdict>,
+    repeats: Vec<Repeat>,
+    jobs: Vec<Option<Job>>,
+    events: Vec<Option<Arc<Event>>>,
+}
+
+impl Settled {
+    /// Numbers the events as the database did.
+    pub(super) fn new(plan: Plan, written: Written) -> Self {
+        let Written { verdicts, tenants, repeats, .. } = written;
+        let mut heads: Vec<Option<Seq>> = tenants.iter().map(|tenant| tenant.map(|(head, _)| head)).collect();
+        let mut events = Vec::with_capacity(plan.events.len());
+        for planned in plan.events {
+            let place = plan.units[planned.unit].tenant;
+            let done = verdicts.get(planned.unit) == Some(&Verdict::Done);
+            events.push(match (heads.get_mut(place), tenants.get(place)) {
+                (Some(Some(head)), Some(Some((_, time)))) if done => {
+                    *head = head.next();
+                    let tenant = plan.tenants[place].id.clone();
+                    Some(Arc::new(Event { seq: *head, time: *time, tenant, fact: planned.fact }))
+                }
+                _ => None,
+            });
+        }
+        let jobs = plan.jobs.into_iter().map(|planned| {
+            let mut job = planned.job;
+            let last = planned.events.last().and_then(|at| events[at].as_ref());
+            job.seq = last.map_or(job.seq, |event| event.seq);
+            Some(job)
+        });
+        Self { verdicts, repeats, jobs: jobs.collect(), events }
+    }
+
+    /// Those that were committed, each tenant's in the order of its seqs.
+    pub(super) fn into_events(self) -> impl Iterator<Item = Arc<Event>> {
+        self.events.into_iter().flatten()
+    }
+
+    fn verdict(&self, unit: UnitNo) -> Verdict {
+        self.verdicts.get(unit).copied().unwrap_or(Verdict::Moved)
+    }
+
+    fn repeat(&self, unit: UnitNo) -> Option<&Repeat> {
+        self.repeats.iter().find(|repeat| repeat.unit == unit)
+    }
+
+    fn take_job(&mut self, place: usize) -> Job {
+        self.jobs[place].take().expect("a job is answered to one command alone")
+    }
+
+    fn enqueued(&mut self, entries: Vec<Entry>) -> Vec<Enqueued> {
+        let mut all: Vec<Enqueued> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            all.push(match entry {
+                Entry::Created(place) => {
+                    let job = self.take_job(place);
+                    Enqueued { id: job.id, job: job.to_json(false), created: true }
+                }
+                Entry::Held(held) => held,
+                Entry::Same(place) => Enqueued { created: false, ..all[place].clone() },
+            });
+        }
+        all
+    }
+
+    fn published(&self, places: Range<usize>) -> Vec<Published> {
+        let events = self.events[places].iter().flatten();
+        events.map(|event| Published { seq: event.seq, id: event.fact.id, time: event.time }).collect()
+    }
+}
+
+impl Inner {
+    /// `None`: its ground has moved, and it has to look again.
+    pub(super) fn settle(
+        &self,
+        command: &Command,
+        answer: Answer,
+        settled: &mut Settled,
+        last: bool,
+    ) -> Option<Result<Outcome, CommandError>> {
+        let unit = match answer {
+            Answer::Claimed { units, next_due } => {
+                return self.claimed(command, &units, next_due, settled, last);
+            }
+            Answer::Rescued { units, found } => {
+                let rows = units.iter().filter(|unit| settled.verdict(**unit) == Verdict::Done).count();
+                return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found) })));
+            }
+            Answer::Done { unit }
+            | Answer::Job { unit, .. }
+            | Answer::Leased { unit, .. }
+            | Answer::Enqueued { unit, .. }
+            | Answer::Published { unit, .. }
+            | Answer::Refused { unit, .. } => unit,
+        };
+        match settled.verdict(unit) {
+            Verdict::Done => Some(done(answer, settled)),
+            Verdict::Moved | Verdict::Full => None,
+            // Whether that is true is seen by looking again.
+            Verdict::UnknownTenant if !is_new(command) => None,
+            Verdict::UnknownTenant => Some(Err(CommandError::UnknownTenant)),
+            Verdict::Suspended => Some(Err(CommandError::TenantSuspended)),
+            Verdict::Mismatch => Some(Err(CommandError::IdempotencyMismatch)),
+            Verdict::AlreadyUsed => Some(Err(CommandError::AlreadyUsed)),
+            Verdict::Repeated => settled.repeat(unit).map(|repeat| match answer {
+                Answer::Published { .. } => kept::repeated_events(repeat),
+                _ => kept::repeated_jobs(repeat),
+            }),
+        }
+    }
+
+    fn claimed(
+        &self,
+        command: &Command,
+        units: &[(UnitNo, usize)],
+        next_due: Option<Timestamp>,
+        settled: &mut Settled,
+        last: bool,
+    ) -> Option<Result<Outcome, CommandError>> {
+        let Command::Claim(claim) = command else { return None };
+        let mut leases = Vec::new();
+        for (unit, job) in units {
+            if settled.verdict(*unit) == Verdict::Done {
+                leases.push(Leased { job: settled.take_job(*job) });
+            }
+        }
+        let outrun = units.iter().any(|(unit, _)| settled.verdict(*unit) == Verdict::Moved);
+        if leases.is_empty() && outrun && !last {
+            return None;
+        }
+        if let Some(lease) = leases.last() {
+            self.turns.served(claim, lease.job.tenant.clone());
+        }
+        let next_due = if leases.len() < claim.max { next_due } else { None };
+        Some(Ok(Outcome::Claimed(Claimed { leases, next_due })))
+    }
+}
+
+fn done(answer: Answer, settled: &mut Settled) -> Result<Outcome, CommandError> {
+    Ok(match answer {
+        Answer::Job { job, .. } => Outcome::Job(Box::new(settled.take_job(job))),
+        Answer::Leased { job, .. } => {
+            let job = settled.take_job(job);
+            Outcome::Claimed(Claimed { leases: vec![Leased { job }], next_due: None })
+        }
+        Answer::Enqueued { entries, .. } => Outcome::Enqueued(settled.enqueued(entries)),
+        Answer::Published { events, .. } => Outcome::Published(settled.published(events)),
+        Answer::Refused { error, .. } => return Err(error),
+        Answer::Done { .. } | Answer::Claimed { .. } | Answer::Rescued { .. } => Outcome::Done,
+    })
+}
+
+/// Whether a missing tenant is final: the command was to make it or to find it, and names nothing in it.
+const fn is_new(command: &Command) -> bool {
+    match command {
+        Command::Tenant { create, operation, .. } => {
+            !*create
+                && matches!(
+                    operation,
+                    Operation::Enqueue { .. }
+                        | Operation::EnqueueLeased { .. }
+                        | Operation::Publish { .. }
+                        | Operation::Ensure
+                        | Operation::RedeemTicket { .. }
+                )
+        }
+        _ => false,
+    }
+}
+
+fn is_limit(command: &Command, found: usize) -> bool {
+    matches!(command, Command::Maintain(crate::Maintain::Rescue { limit }) if *limit == found)
+}

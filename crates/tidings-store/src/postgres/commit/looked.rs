@@ -1,0 +1,134 @@
+//! What one round of a batch looks at.
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+use tidings_core::{JobId, JobType, TenantId, UniqueKey};
+
+use super::super::{
+    Inner,
+    fault::Fault,
+    job_row::Seen,
+    look::{self, Candidates, Found, Holders},
+};
+use crate::{Claim, Command, Maintain, Operation, transition};
+
+/// How many candidates one claim looks at beside those that it wants, since others of its batch may be given
+/// the same.
+const SPARE_MAX: usize = 256;
+
+/// By the place of the command.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) jobs: HashMap<usize, Found, RandomState>,
+    pub(super) holders: Holders,
+    pub(super) claims: HashMap<usize, Candidates, RandomState>,
+    pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
+    /// Jobs that a command of this round names or has been given: no other may have them.
+    pub(super) taken: HashSet<JobId, RandomState>,
+}
+
+impl Inner {
+    pub(super) async fn look(
+        &self,
+        commands: &[Command],
+        part: &[usize],
+        round: usize,
+    ) -> Result<Looked, Fault> {
+        let mut looked = Looked::default();
+        let named: Vec<(usize, (TenantId, JobId))> =
+            part.iter().filter_map(|place| Some((*place, named(&commands[*place])?))).collect();
+        if !named.is_empty() {
+            let wanted: Vec<_> = named.iter().map(|(_, wanted)| wanted.clone()).collect();
+            let found = look::jobs(&self.pool, &wanted).await?;
+            looked.taken.extend(wanted.iter().map(|(_, id)| *id));
+            looked.jobs = named.into_iter().map(|(place, _)| place).zip(found).collect();
+        }
+        // As a rule nobody holds a new job's unique key: the write finds out, and only then is looked.
+        if round > 0 {
+            let mut wanted = Vec::new();
+            for place in part {
+                unique_keys(&commands[*place], looked.jobs.get(place), &mut wanted);
+            }
+            if !wanted.is_empty() {
+                looked.holders = look::holders(&self.pool, &wanted).await?;
+            }
+        }
+        self.look_for_work(commands, part, &mut looked).await?;
+        Ok(looked)
+    }
+
+    async fn look_for_work(
+        &self,
+        commands: &[Command],
+        part: &[usize],
+        looked: &mut Looked,
+    ) -> Result<(), Fault> {
+        let claims = part.iter().filter_map(|place| match &commands[*place] {
+            Command::Claim(claim) => Some(claim.max),
+            _ => None,
+        });
+        let wanted: usize = claims.sum();
+        for place in part {
+            match &commands[*place] {
+                Command::Claim(claim) => {
+                    let spare = (wanted - claim.max).min(SPARE_MAX);
+                    looked.claims.insert(*place, self.look_for_claim(claim, spare).await?);
+                }
+                Command::Maintain(Maintain::Rescue { limit }) => {
+                    self.end_outage(None).await?;
+                    let (now, jobs) = look::expired(&self.pool, self.time.injected(), *limit).await?;
+                    self.time.heard(now);
+                    looked.expired.insert(*place, jobs);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for_claim(&self, claim: &Claim, spare: usize) -> Result<Candidates, Fault> {
+        let mut types: Vec<(&JobType, Option<u32>)> =
+            claim.types.iter().map(|t| (t, self.concurrency.get(t).copied())).collect();
+        types.sort_unstable();
+        types.dedup();
+        let after = self.turns.last(claim);
+        let wanted = look::Wanted {
+            now: self.time.injected(),
+            tenants: &claim.tenants,
+            types,
+            after: after.as_ref(),
+            max: claim.max + spare,
+        };
+        look::candidates(&self.pool, &wanted).await
+    }
+}
+
+/// The job that a command is decided on.
+fn named(command: &Command) -> Option<(TenantId, JobId)> {
+    let Command::Tenant { tenant, operation, .. } = command else { return None };
+    let job = match operation {
+        Operation::Retry { job, .. } => *job,
+        operation => transition::target(operation)?,
+    };
+    Some((tenant.clone(), job))
+}
+
+fn unique_keys(command: &Command, found: Option<&Found>, wanted: &mut Vec<(TenantId, JobType, UniqueKey)>) {
+    let Command::Tenant { tenant, operation, .. } = command else { return };
+    let mut want = |spec: &tidings_core::job::JobSpec| {
+        if let Some(key) = &spec.unique_key {
+            wanted.push((tenant.clone(), spec.job_type.clone(), key.clone()));
+        }
+    };
+    match operation {
+        Operation::Enqueue { jobs, .. } => jobs.iter().for_each(|job| want(&job.spec)),
+        Operation::EnqueueLeased { job, .. } => want(&job.spec),
+        Operation::Retry { .. } => {
+            if let Some(seen) = found.and_then(|found| found.job.as_ref()) {
+                want(&seen.job.spec);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,103 @@
+//! The URL, read: what the driver knows goes to it, what only libpq knows is taken out before.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio_postgres::{Config, config::SslMode};
+
+use crate::OpenError;
+
+/// How far a server has to prove who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Encryption alone, as libpq does for `prefer` and `require`.
+    Anyone,
+    /// The certificate must come from these (`None`: the machine's) and name the host.
+    Verified(Option<PathBuf>),
+}
+
+pub(super) struct Target {
+    pub(super) driver: Config,
+    pub(super) trust: Trust,
+}
+
+impl Target {
+    pub(super) fn parse(url: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
+        let (mut mode, mut roots) = (None, None);
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut kept = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value),
+                Some(("sslrootcert", value)) => roots = Some(PathBuf::from(percent_decoded(value)?)),
+                _ => kept.push(pair),
+            }
+        }
+        let text = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+        // The driver's error may repeat what it was given.
+        let mut driver: Config = text.parse().map_err(|_| malformed())?;
+        let (ssl_mode, verify) = match mode {
+            Some("disable") => (SslMode::Disable, false),
+            None | Some("prefer" | "allow") => (SslMode::Prefer, false),
+            Some("require") => (SslMode::Require, false),
+            Some("verify-ca" | "verify-full") => (SslMode::Require, true),
+            Some(_) => return Err(malformed()),
+        };
+        driver.ssl_mode(ssl_mode).connect_timeout(connect_timeout).keepalives_idle(Duration::from_secs(30));
+        if driver.get_application_name().is_none() {
+            driver.application_name("tidings");
+        }
+        let trust = if verify || roots.is_some() { Trust::Verified(roots) } else { Trust::Anyone };
+        Ok(Self { driver, trust })
+    }
+}
+
+fn malformed() -> OpenError {
+    OpenError::Database(
+        "the store's URL is not one of PostgreSQL's: postgres://user:password@host:port/database?sslmode=…"
+            .into(),
+    )
+}
+
+fn percent_decoded(text: &str) -> Result<String, OpenError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).ok_or_else(malformed);
+        let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+        out.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(out).map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Target, OpenError> {
+        Target::parse(url, Duration::from_secs(3))
+    }
+
+    #[test]
+    fn what_only_libpq_knows_is_understood() {
+        let target = parse(
+            "postgres://u:p@h/db?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem&target_session_attrs=read-write",
+        );
+        let target = target.expect("valid");
+        assert_eq!(target.trust, Trust::Verified(Some("/etc/my ca.pem".into())));
+        assert_eq!(target.driver.get_ssl_mode(), SslMode::Require);
+        assert_eq!(target.driver.get_dbname(), Some("db"));
+        assert_eq!(parse("postgres://h/db").expect("valid").driver.get_ssl_mode(), SslMode::Prefer);
+    }
+
+    #[test]
+    fn an_error_tells_nothing_of_the_password() {
+        for url in ["postgres://u:secret@h/db?sslmode=maybe", "postgres://u:secret@h:none/db", "secret"] {
+            let error = parse(url).err().expect("refused").to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

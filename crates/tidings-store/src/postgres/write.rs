@@ -1,0 +1,298 @@
+//! One call of `tidings.commit`: a plan as arrays, and what came of each unit.
+
+use tidings_core::{Job, JobId, JobState, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    codec::{self, Columns, Id, Json},
+    job_row::state_code,
+    plan::{Plan, UnitNo},
+    pool::Parameter,
+};
+
+/// What came of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Done,
+    /// Its ground has moved since it was decided.
+    Moved,
+    UnknownTenant,
+    Suspended,
+    Repeated,
+    Mismatch,
+    AlreadyUsed,
+    Full,
+}
+
+/// What the database answered to a plan.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) verdicts: Vec<Verdict>,
+    /// Of each tenant: its head before, and the time of its events.
+    pub(super) tenants: Vec<Option<(Seq, Timestamp)>>,
+    pub(super) repeats: Vec<Repeat>,
+    pub(super) now: Timestamp,
+}
+
+/// What was kept under an idempotency key.
+#[derive(Debug)]
+pub(super) struct Repeat {
+    pub(super) unit: UnitNo,
+    pub(super) outcome: String,
+    /// The head before the first outcome's events.
+    pub(super) base: Option<Seq>,
+    pub(super) time: Timestamp,
+}
+
+impl Written {
+    /// What an empty plan comes to.
+    pub(super) const fn nothing() -> Self {
+        Self {
+            verdicts: Vec::new(),
+            tenants: Vec::new(),
+            repeats: Vec::new(),
+            now: Timestamp::from_micros(0),
+        }
+    }
+}
+
+impl Verdict {
+    fn from_code(code: i16) -> Option<Self> {
+        Some(match code {
+            0 => Self::Done,
+            1 => Self::Moved,
+            2 => Self::UnknownTenant,
+            3 => Self::Suspended,
+            4 => Self::Repeated,
+            5 => Self::Mismatch,
+            6 => Self::AlreadyUsed,
+            7 => Self::Full,
+            _ => return None,
+        })
+    }
+}
+
+/// The arrays of a call, borrowed from its plan.
+pub(super) struct Arrays<'p> {
+    columns: Vec<(Box<dyn Column + 'p>, Type)>,
+}
+
+/// A parameter that may be handed to another thread.
+trait Column: tokio_postgres::types::ToSql + Send + Sync {
+    fn as_parameter(&self) -> &(dyn tokio_postgres::types::ToSql + Sync);
+}
+
+impl<T: tokio_postgres::types::ToSql + Send + Sync> Column for T {
+    fn as_parameter(&self) -> &(dyn tokio_postgres::types::ToSql + Sync) {
+        self
+    }
+}
+
+/// The statement: as many parameters as [`Arrays`] has columns after the first three.
+pub(super) fn statement(parameters: usize) -> String {
+    let places: Vec<_> = (1..=parameters).map(|n| format!("${n}")).collect();
+    format!(
+        "SELECT verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now
+         FROM tidings.commit({})",
+        places.join(", ")
+    )
+}
+
+impl<'p> Arrays<'p> {
+    pub(super) fn of(plan: &'p Plan) -> Self {
+        let mut arrays = Self { columns: Vec::with_capacity(64) };
+        arrays.tenants(plan);
+        arrays.events(plan);
+        arrays.job_states(plan);
+        arrays.job_specs(plan);
+        arrays.rest(plan);
+        arrays
+    }
+
+    pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        self.columns.iter().map(|(column, column_type)| (column.as_parameter(), column_type.clone()))
+    }
+
+    fn push<T>(&mut self, column_type: Type, values: impl Iterator<Item = T>)
+    where
+        T: tokio_postgres::types::ToSql + Send + Sync + 'p,
+    {
+        self.columns.push((Box::new(values.collect::<Vec<T>>()), column_type));
+    }
+
+    fn tenants(&mut self, plan: &'p Plan) {
+        self.push(Type::TEXT_ARRAY, plan.tenants.iter().map(|t| t.id.as_str()));
+        self.push(Type::BOOL_ARRAY, plan.tenants.iter().map(|t| t.create));
+        self.push(Type::TEXT_ARRAY, plan.tenants.iter().map(|t| t.epoch.as_str()));
+        self.push(Type::INT4_ARRAY, plan.units.iter().map(|u| place(u.tenant)));
+        self.push(Type::BOOL_ARRAY, plan.units.iter().map(|u| u.any_state));
+    }
+
+    fn events(&mut self, plan: &'p Plan) {
+        let facts = || plan.events.iter().map(|event| &event.fact);
+        self.push(Type::INT4_ARRAY, plan.events.iter().map(|event| place(event.unit)));
+        self.push(Type::UUID_ARRAY, facts().map(|fact| Id(*fact.id.as_bytes())));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.event_type.as_str()));
+        self.push(Type::UUID_ARRAY, facts().map(|fact| fact.job.as_ref().map(|job| Id(*job.id.as_bytes()))));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.job.as_ref().map(|job| job.job_type.as_str())));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.owner.as_ref().map(UserId::as_str)));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.subject.as_ref().map(Subject::as_str)));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| Json(&fact.body.minimal)));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.body.detail.as_ref().map(Json)));
+        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.body.debug.as_ref().map(Json)));
+    }
+
+    fn job_states(&mut self, plan: &'p Plan) {
+        let jobs = || plan.jobs.iter().map(|planned| &planned.job);
+        let states = || jobs().map(|job| State::of(&job.state));
+        let event = |at: Option<usize>| at.map(place);
+        self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| place(planned.unit)));
+        self.push(Type::UUID_ARRAY, jobs().map(|job| Id(*job.id.as_bytes())));
+        self.push(Type::INT8_ARRAY, plan.jobs.iter().map(|planned| planned.before));
+        self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| event(planned.events.clone().next())));
+        self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| event(planned.events.clone().last())));
+        self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| planned.limit.map(|n| n as i32)));
+        self.push(Type::TEXT_ARRAY, jobs().map(|job| job.spec.job_type.as_str()));
+        self.push(Type::INT2_ARRAY, jobs().map(|job| state_code(job.state.name())));
+        self.push(Type::INT8_ARRAY, states().map(|state| state.run_at));
+        self.push(Type::INT4_ARRAY, jobs().map(|job| job.attempt as i32));
+        self.push(Type::INT8_ARRAY, jobs().map(|job| job.lease_no as i64));
+        self.push(Type::TEXT_ARRAY, states().map(|state| state.worker));
+        self.push(Type::INT8_ARRAY, states().map(|state| state.lease_expires_at));
+        self.push(Type::BOOL_ARRAY, states().map(|state| state.cancel_requested));
+        self.push(Type::INT8_ARRAY, jobs().map(|job| job.reported.map(|(lease_no, _)| lease_no as i64)));
+        self.push(
+            Type::INT2_ARRAY,
+            jobs().map(|job| job.reported.map(|(_, report)| i16::from(report == Report::Fail))),
+        );
+        let progress = || jobs().map(|job| job.progress.as_ref());
+        self.push(Type::INT2_ARRAY, progress().map(|p| p.map(|p| i16::from(p.percent))));
+        self.push(
+            Type::BYTEA_ARRAY,
+            progress().map(|p| p.and_then(|p| p.message.as_deref()).map(str::as_bytes)),
+        );
+        let failure = || jobs().map(|job| job.failure.as_ref());
+        self.push(Type::TEXT_ARRAY, failure().map(|f| f.map(|f| f.category.as_str())));
+        self.push(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.message.as_bytes())));
+        self.push(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.raw.as_bytes())));
+        self.push(Type::INT8_ARRAY, jobs().map(|job| job.started_at.map(Timestamp::as_micros)));
+        self.push(Type::INT8_ARRAY, states().map(|state| state.finished_at));
+        self.push(Type::TEXT_ARRAY, states().map(|state| state.result.map(Json)));
+    }
+
+    /// What never changes goes along with new jobs alone.
+    fn job_specs(&mut self, plan: &'p Plan) {
+        let new = || plan.jobs.iter().map(|planned| planned.before.is_none().then_some(&planned.job));
+        let specs = || new().map(|job| job.map(|job| &job.spec));
+        self.push(Type::TEXT_ARRAY, specs().map(|s| s.and_then(|s| s.owner.as_ref().map(UserId::as_str))));
+        self.push(Type::TEXT_ARRAY, specs().map(|s| s.and_then(|s| s.subject.as_ref().map(Subject::as_str))));
+        self.push(Type::INT2_ARRAY, specs().map(|s| s.map(|s| s.priority)));
+        self.push(Type::INT8_ARRAY, new().map(|job| job.map(|job: &Job| job.created_at.as_micros())));
+        self.push(
+            Type::TEXT_ARRAY,
+            specs().map(|s| s.and_then(|s| s.unique_key.as_ref().map(UniqueKey::as_str))),
+        );
+        self.push(Type::INT4_ARRAY, specs().map(|s| s.map(|s| s.max_attempts as i32)));
+        self.push(Type::INT8_ARRAY, specs().map(|s| s.map(|s| micros(s.backoff.base))));
+        self.push(Type::INT8_ARRAY, specs().map(|s| s.map(|s| micros(s.backoff.max))));
+        self.push(
+            Type::UUID_ARRAY,
+            specs().map(|s| s.and_then(|s| s.retry_of.as_ref().map(JobId::as_bytes)).map(|id| Id(*id))),
+        );
+        self.push(Type::TEXT_ARRAY, specs().map(|s| s.map(|s| Json(&s.payload))));
+    }
+
+    fn rest(&mut self, plan: &'p Plan) {
+        self.push(Type::INT4_ARRAY, plan.keys.iter().map(|k| place(k.unit)));
+        self.push(Type::TEXT_ARRAY, plan.keys.iter().map(|k| &*k.key.route));
+        self.push(Type::TEXT_ARRAY, plan.keys.iter().map(|k| &*k.key.key));
+        self.push(Type::BYTEA_ARRAY, plan.keys.iter().map(|k| &k.key.body_hash[..]));
+        self.push(Type::TEXT_ARRAY, plan.keys.iter().map(|k| k.outcome.as_deref()));
+        self.push(Type::INT4_ARRAY, plan.tickets.iter().map(|t| place(t.unit)));
+        self.push(Type::UUID_ARRAY, plan.tickets.iter().map(|t| Id(t.id)));
+        self.push(Type::INT8_ARRAY, plan.tickets.iter().map(|t| t.expires_at.as_micros()));
+        self.push(Type::INT4_ARRAY, plan.moved.iter().map(|(unit, _)| place(*unit)));
+        self.push(Type::INT8_ARRAY, plan.moved.iter().map(|(_, id)| *id));
+    }
+}
+
+/// PostgreSQL counts from 1.
+const fn place(at: usize) -> i32 {
+    at as i32 + 1
+}
+
+fn micros(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What a state's own data is as columns.
+#[derive(Default)]
+struct State<'a> {
+    run_at: Option<i64>,
+    worker: Option<&'a str>,
+    lease_expires_at: Option<i64>,
+    cancel_requested: bool,
+    finished_at: Option<i64>,
+    result: Option<&'a tidings_core::RawJson>,
+}
+
+impl<'a> State<'a> {
+    fn of(state: &'a JobState) -> Self {
+        match state {
+            JobState::Scheduled { run_at } | JobState::Queued { run_at } => {
+                Self { run_at: Some(run_at.as_micros()), ..Self::default() }
+            }
+            JobState::Running { lease, cancel_requested } => Self {
+                worker: Some(lease.worker.as_str()),
+                lease_expires_at: Some(lease.expires_at.as_micros()),
+                cancel_requested: *cancel_requested,
+                ..Self::default()
+            },
+            JobState::Completed { finished_at, result } => Self {
+                finished_at: Some(finished_at.as_micros()),
+                result: result.as_ref(),
+                ..Self::default()
+            },
+            JobState::Failed { finished_at } | JobState::Cancelled { finished_at } => {
+                Self { finished_at: Some(finished_at.as_micros()), ..Self::default() }
+            }
+        }
+    }
+}
+
+pub(super) fn read(row: &Row) -> codec::Result<Written> {
+    let at = Columns::of(row);
+    let codes: Vec<i16> = codec::list(row, 0)?;
+    let mut verdicts = Vec::with_capacity(codes.len());
+    for code in codes {
+        let known = Verdict::from_code(code);
+        verdicts.push(known.ok_or_else(|| at.unreadable(0, &format!("{code} is no verdict")))?);
+    }
+    let heads: Vec<Option<i64>> = codec::list(row, 1)?;
+    let times: Vec<Option<i64>> = codec::list(row, 2)?;
+    let tenants = heads
+        .into_iter()
+        .zip(times)
+        .map(|(head, time)| head.map(|head| (seq(head), Timestamp::from_micros(time.unwrap_or_default()))))
+        .collect();
+    let units: Vec<i32> = codec::list(row, 3)?;
+    let outcomes: Vec<String> = codec::list(row, 4)?;
+    let bases: Vec<Option<i64>> = codec::list(row, 5)?;
+    let kept_times: Vec<i64> = codec::list(row, 6)?;
+    let repeats = units
+        .into_iter()
+        .zip(outcomes)
+        .zip(bases.into_iter().zip(kept_times))
+        .map(|((unit, outcome), (base, time))| Repeat {
+            unit: unit as usize - 1,
+            outcome,
+            base: base.map(seq),
+            time: Timestamp::from_micros(time),
+        })
+        .collect();
+    Ok(Written { verdicts, tenants, repeats, now: at.time(7)? })
+}
+
+const fn seq(n: i64) -> Seq {
+    Seq::new(n as u64)
+}
