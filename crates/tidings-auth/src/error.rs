@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
 use tidings_core::{GrantError, Scope};
-use tidings_store::{CommandError, ReadError};
+use tidings_store::{ClusterError, CommandError, ReadError};
+
+use crate::UnsealError;
 
 /// Why a credential made no principal. What it prints is the same for every invalid credential: the
 /// cause is for the audit record alone and never part of an answer.
@@ -134,6 +136,14 @@ pub enum KeysError {
         "the key file {path} does not hold {what}; it is never overwritten: move it away to have a new one made"
     )]
     Malformed { path: PathBuf, what: &'static str },
+    #[error("the key {name:?} that is shared in the database")]
+    Sealed { name: &'static str, source: UnsealError },
+    #[error("the key {name:?} that is shared in the database does not read back")]
+    SharedMalformed { name: &'static str },
+    #[error("the key {name:?} in the database is being changed by others again and again: try again")]
+    Contended { name: &'static str },
+    #[error("reading the keys that are shared in the database")]
+    Shared(#[from] ClusterError),
     #[error("looking for an administrator key in the store")]
     Read(#[from] ReadError),
     #[error("storing the administrator key")]

@@ -1,6 +1,9 @@
-//! The keys that this server makes for itself, in its data folder.
+//! The keys that this server makes for itself: in its data folder, or in the database that it shares.
 
+mod admin;
 mod files;
+mod format;
+mod shared;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,36 +12,34 @@ use std::{
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tidings_core::{Clock, Entropy, EventId, Grant, Pattern, ScopeSet, TenantId, Tenants, UserId};
-use tidings_store::{Command, Journal, Store};
+use tidings_core::{Clock, Entropy, EventId, Pattern, ScopeSet, TenantId, UserId};
+use tidings_store::Cluster;
 use zeroize::Zeroizing;
 
-use crate::{
-    SERVER_ISSUER,
-    api_key::{self, KeyRequest},
-    error::KeysError,
-    jwt::VerificationKey,
-};
+use crate::{MasterKeys, SERVER_ISSUER, error::KeysError, jwt::VerificationKey};
+
+pub use admin::{AdminKey, read_admin_key, read_shared_admin_key};
+pub use shared::{Rewrapped, rewrap};
 
 const SIGNING_FILE: &str = "signing.key";
 const TICKET_FILE: &str = "ticket.key";
-const ADMIN_FILE: &str = "admin.key";
 
-/// The key that signs this server's tokens (Ed25519), the key of its tickets, and the file of the
-/// administrator's API key. Files are 0600 in a folder of 0700, appear whole or not at all, and are
-/// never overwritten. Clones share one set.
+/// The key that signs this server's tokens (Ed25519), the key of its tickets, and where the
+/// administrator's API key is kept.
+///
+/// A server alone has them as files of its data folder: 0600 in a folder of 0700, whole or not at all,
+/// never overwritten. Servers on one database share one set, sealed under their [`MasterKeys`]. Clones share one set.
 #[derive(Clone)]
 pub struct ServerKeys(Arc<Inner>);
 
 struct Inner {
+    /// Where the administrator's key is written.
     data: PathBuf,
+    /// What the shared ones are sealed under.
+    master: Option<MasterKeys>,
     signing: Ed25519KeyPair,
     kid: String,
     ticket: Zeroizing<[u8; 32]>,
@@ -57,15 +58,6 @@ pub struct TokenRequest {
     pub ttl: Duration,
 }
 
-/// The administrator's API key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminKey {
-    /// The file that holds its text; it may have been taken away since.
-    pub path: PathBuf,
-    /// Whether it was made just now: the moment to tell how to use it.
-    pub created: bool,
-}
-
 impl std::fmt::Debug for ServerKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerKeys").field("kid", &self.0.kid).finish_non_exhaustive()
@@ -81,23 +73,53 @@ impl ServerKeys {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeysError> {
         files::make_folder(data)?;
-        let random = || {
-            let mut bytes = Zeroizing::new([0_u8; 32]);
-            entropy.fill(bytes.as_mut_slice());
-            bytes
-        };
-        let pem = files::read_or_create(&data.join(SIGNING_FILE), &*entropy, || new_signing_key(&random()))?;
-        let signing = read_signing_key(&pem).ok_or(KeysError::Malformed {
+        let pem = files::read_or_create(&data.join(SIGNING_FILE), &*entropy, || {
+            format::new_signing_key(&random(&*entropy))
+        })?;
+        let signing = format::read_signing_key(&pem).ok_or(KeysError::Malformed {
             path: data.join(SIGNING_FILE),
             what: "an Ed25519 private key in PEM",
         })?;
         let text = files::read_or_create(&data.join(TICKET_FILE), &*entropy, || {
-            Zeroizing::new(URL_SAFE_NO_PAD.encode(random().as_slice()) + "\n")
+            format::new_ticket_key(&random(&*entropy))
         })?;
-        let ticket = read_ticket_key(&text)
+        let ticket = format::read_ticket_key(&text)
             .ok_or(KeysError::Malformed { path: data.join(TICKET_FILE), what: "32 bytes in base64url" })?;
+        Ok(Self::new(data, None, signing, ticket, entropy, clock))
+    }
+
+    /// Reads the keys from the database that the servers share, and makes those that are missing; `data`
+    /// is where an administrator's key that is made here is written. Any number that start at once
+    /// end with the same keys.
+    pub async fn open_shared(
+        data: &Path,
+        cluster: &dyn Cluster,
+        master: MasterKeys,
+        entropy: Arc<dyn Entropy>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeysError> {
+        let place = shared::Place { cluster, master: &master, entropy: &*entropy };
+        let pem =
+            place.read_or_create(shared::SIGNING, || format::new_signing_key(&random(&*entropy))).await?.text;
+        let signing =
+            format::read_signing_key(&pem).ok_or(KeysError::SharedMalformed { name: shared::SIGNING })?;
+        let text =
+            place.read_or_create(shared::TICKET, || format::new_ticket_key(&random(&*entropy))).await?.text;
+        let ticket =
+            format::read_ticket_key(&text).ok_or(KeysError::SharedMalformed { name: shared::TICKET })?;
+        Ok(Self::new(data, Some(master), signing, ticket, entropy, clock))
+    }
+
+    fn new(
+        data: &Path,
+        master: Option<MasterKeys>,
+        signing: Ed25519KeyPair,
+        ticket: Zeroizing<[u8; 32]>,
+        entropy: Arc<dyn Entropy>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(signing.public_key().as_ref())[..12]);
-        Ok(Self(Arc::new(Inner { data: data.to_owned(), signing, kid, ticket, clock, entropy })))
+        Self(Arc::new(Inner { data: data.to_owned(), master, signing, kid, ticket, clock, entropy }))
     }
 
     /// Signs a token. It counts wherever these keys do, from now on for `ttl`.
@@ -127,34 +149,6 @@ impl ServerKeys {
         token
     }
 
-    /// Sees to it that the store has an operator's key. Where it has none, the one in `admin.key` is
-    /// put there, made first if need be; where it has one, nothing changes, so that an administrator
-    /// who took the file away or revoked its key does not find a new one.
-    pub async fn ensure_admin_key(
-        &self,
-        store: &dyn Store,
-        journal: &Journal,
-    ) -> Result<AdminKey, KeysError> {
-        let path = self.0.data.join(ADMIN_FILE);
-        if !store.keys(None, None, 1).await?.is_empty() {
-            return Ok(AdminKey { path, created: false });
-        }
-        let grant = Grant { tenants: Tenants::All, user: None, scopes: ScopeSet::all(), subjects: None };
-        let request = KeyRequest { name: "administrator".into(), grant, expires_at: None };
-        let (mut key, made) = api_key::generate(request, self.0.clock.now(), &*self.0.entropy);
-        // The file first: a crash in between leaves a key that the next start puts into the store.
-        let text = files::read_or_create(&path, &*self.0.entropy, || {
-            Zeroizing::new(format!("{}\n", made.expose_secret()))
-        })?;
-        let text = text.trim();
-        key.id = api_key::parse_id(text)
-            .map_err(|_| KeysError::Malformed { path: path.clone(), what: "an API key" })?;
-        key.hash = api_key::digest(text);
-        let created = text == made.expose_secret();
-        journal.submit(Command::PutOperatorKey(key)).await.map_err(KeysError::Store)?;
-        Ok(AdminKey { path, created })
-    }
-
     pub(crate) fn verification_key(&self) -> VerificationKey {
         VerificationKey::from_ed25519(self.0.signing.public_key().as_ref(), self.0.kid.clone())
     }
@@ -162,12 +156,6 @@ impl ServerKeys {
     pub(crate) fn ticket_key(&self) -> &[u8; 32] {
         &self.0.ticket
     }
-}
-
-/// The text of the administrator's key in a data folder, if its file is there: what a command on the
-/// server's own machine acts with.
-pub fn read_admin_key(data: &Path) -> Result<Option<SecretString>, KeysError> {
-    Ok(files::read(&data.join(ADMIN_FILE))?.map(|text| SecretString::from(text.trim())))
 }
 
 #[derive(Serialize)]
@@ -186,24 +174,8 @@ struct IssuedClaims<'a> {
     jti: String,
 }
 
-const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const PEM_END: &str = "-----END PRIVATE KEY-----";
-
-fn new_signing_key(seed: &[u8; 32]) -> Zeroizing<String> {
-    let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("every 32 bytes are a seed");
-    let document = pair.to_pkcs8v1().expect("a key pair that was just made can be written");
-    let body = Zeroizing::new(STANDARD.encode(document.as_ref()));
-    Zeroizing::new(format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", *body))
-}
-
-fn read_signing_key(pem: &str) -> Option<Ed25519KeyPair> {
-    let body = pem.trim().strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
-    let body: Zeroizing<String> = Zeroizing::new(body.split_whitespace().collect());
-    let document = Zeroizing::new(STANDARD.decode(body.as_bytes()).ok()?);
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(&document).ok()
-}
-
-fn read_ticket_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim()).ok()?);
-    bytes.as_slice().try_into().ok().map(Zeroizing::new)
+fn random(entropy: &dyn Entropy) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    entropy.fill(bytes.as_mut_slice());
+    bytes
 }

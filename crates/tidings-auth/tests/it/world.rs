@@ -17,10 +17,12 @@ use tidings_core::{
     TenantId, Tenants, Timestamp, UserId,
 };
 use tidings_store::{
-    Batch, Command, CommitError, CommitSink, Committed, EventPage, JobPage, JobQuery, Journal, JournalConfig,
-    KeyRecord, LogState, Operation, PageLimit, QueueStats, ReadError, Revocation, SqliteConfig, SqliteStore,
-    Store, TenantRecord,
+    Batch, Cluster, Command, CommitError, CommitSink, Committed, EventPage, JobPage, JobQuery, Journal,
+    JournalConfig, KeyRecord, LogState, Operation, PageLimit, QueueStats, ReadError, Revocation,
+    SqliteConfig, SqliteStore, Store, TenantRecord,
 };
+
+use crate::cluster::Secrets;
 
 pub(crate) const START: i64 = 1_790_000_000;
 
@@ -76,6 +78,7 @@ impl World {
         .expect("the store opens");
         let store = Arc::new(Reach {
             store: Arc::new(sqlite),
+            secrets: Secrets::default(),
             lost: AtomicBool::new(false),
             key_reads: AtomicUsize::new(0),
         });
@@ -171,6 +174,7 @@ pub(crate) fn operator() -> Principal {
 /// A store that a test may put out of reach.
 pub(crate) struct Reach {
     store: Arc<dyn Store>,
+    pub(crate) secrets: Secrets,
     lost: AtomicBool,
     key_reads: AtomicUsize,
 }
@@ -203,6 +207,10 @@ impl Store for Reach {
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         let store = self.reach().map_err(|e| CommitError::Unavailable(e.to_string()))?;
         store.commit(lane, batch).await
+    }
+
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        Some(&self.secrets)
     }
 
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
