@@ -33,12 +33,14 @@ pub(crate) enum Command {
     Serve(commands::serve::Serve),
     /// Print the effective configuration and where each value comes from.
     Config(commands::config::Config),
-    /// Sign a token with the local server's own key. Needs no running server.
+    /// Sign a token with the server's own key. Needs no running server.
     Token(commands::token::Token),
     /// Make, list and revoke API keys.
     Keys(commands::keys::Keys),
     /// Make, list, suspend and delete tenants (operators only).
     Tenants(commands::tenants::Tenants),
+    /// Give histories new names after a restore, before the servers start.
+    Epoch(commands::epoch::Epoch),
     /// Enqueue, list, watch, cancel and retry jobs.
     Jobs(commands::jobs::Jobs),
     /// Be a worker: run a command for each job.
@@ -111,6 +113,13 @@ mod tests {
             "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
             "tidings config --json",
             "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
+            "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler --data d",
+            "tidings serve --store-file s --redis-file r --config tidings.toml",
+            "tidings token --store-file s --tenant acme --scope events:read",
+            "tidings keys admin --store-file s",
+            "tidings keys rotate-master --config tidings.toml",
+            "tidings epoch renew --all",
+            "tidings epoch renew --tenant acme --store-file s",
             "tidings keys create worker --scope jobs:work --all-tenants",
             "tidings jobs enqueue index -",
             "tidings jobs enqueue index --priority -5 --in 10m",
@@ -129,6 +138,8 @@ mod tests {
             "tidings tail --since x",
             "tidings token --scope nonsense",
             "tidings exec -- x",
+            "tidings epoch renew",
+            "tidings epoch renew --all --tenant acme",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

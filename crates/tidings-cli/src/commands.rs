@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod epoch;
 pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod jobs;
@@ -24,8 +25,9 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run(paint),
         Command::Config(config) => config.run(),
-        Command::Token(token) => token.run(),
+        Command::Token(token) => runtime()?.block_on(token.run()),
         Command::Keys(keys) => runtime()?.block_on(keys.run(paint)),
+        Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),
         Command::Tenants(tenants) => runtime()?.block_on(tenants.run(paint)),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run(paint)),
         Command::Work(work) => runtime()?.block_on(work.run(paint)),

@@ -3,6 +3,7 @@
 mod capabilities;
 mod commits;
 mod error;
+pub(crate) mod open;
 mod start;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -10,12 +11,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use tidings_auth::{AdminKey, Authenticator};
 use tidings_delivery::Delivery;
 use tidings_live::Hub;
-use tidings_store::{Journal, SqliteStore, Store};
+use tidings_store::{Journal, Store};
 
 use crate::{
     access::Gate,
     config::Loaded,
     drain::Drain,
+    duties::Duties,
     health::Health,
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub use error::StartError;
+pub(crate) use start::World;
 
 /// A running Tidings: the log, the feeds, the connections and their housekeeping. A clone is the same
 /// one. Listen for it with a [`Server`](crate::Server), or mount its [`router`](App::router).
@@ -34,7 +37,6 @@ pub use error::StartError;
 pub struct App(Arc<Parts>);
 
 struct Parts {
-    sqlite: Arc<SqliteStore>,
     store: Arc<dyn Store>,
     journal: Journal,
     hub: Hub,
@@ -52,6 +54,7 @@ struct Parts {
     health: Health,
     ids: Ids,
     services: Services,
+    duties: Duties,
 }
 
 impl App {
@@ -138,8 +141,9 @@ impl App {
         parts.claimer.settle().await;
         parts.progress.flush().await;
         parts.services.stop().await;
+        parts.duties.resign().await;
         parts.journal.close().await;
-        parts.sqlite.close().await;
+        parts.store.close().await;
     }
 }
 

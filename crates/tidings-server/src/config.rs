@@ -5,10 +5,14 @@
 
 mod auth;
 mod error;
+mod files;
 mod layers;
 mod limits;
 mod loaded;
+mod secret;
+mod secrets;
 mod sections;
+mod server;
 mod value;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +21,10 @@ pub use auth::{Auth, Issuer, IssuerKey};
 pub use error::ConfigError;
 pub use limits::Limits;
 pub use loaded::{Loaded, Origin, Row, Sources};
-pub use sections::{
-    Cors, Create, Drain, Jobs, Live, Log, LogFormat, Mode, Retention, Server, SlowClientsSetting, Tenants,
-};
+pub use secret::Secret;
+pub use secrets::Secrets;
+pub use sections::{Cors, Create, Drain, Jobs, Live, Log, LogFormat, Retention, SlowClientsSetting, Tenants};
+pub use server::{Mode, Role, Server, StoreChoice};
 pub use value::{Off, RateText, Span};
 
 /// Every effective value.
@@ -27,6 +32,7 @@ pub use value::{Off, RateText, Span};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server: Server,
+    pub secrets: Secrets,
     pub auth: Auth,
     pub cors: Cors,
     pub live: Live,
@@ -42,6 +48,7 @@ impl Config {
     /// Looks at what the types cannot: ranges, and values that must fit together.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
+        self.secrets.validate()?;
         self.auth.validate()?;
         self.cors.validate()?;
         self.live.validate()?;

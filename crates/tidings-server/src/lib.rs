@@ -4,8 +4,10 @@
 //!   for it and [`App::router`] mounts in another axum application.
 //! - `routes` are the operations, `access` decides who may do them, [`problem`] is what they say when
 //!   they refuse.
+//! - `duties` is who does what one node does for all.
 //! - `leases` is where workers wait; `streams` and `listener` hand live connections to
 //!   `tidings-delivery`.
+//! - [`offline`] is what is done at a store and its keys without a server.
 //! - [`metrics`] is everything that `/metrics` shows.
 
 mod access;
@@ -13,6 +15,7 @@ mod app;
 mod body;
 pub mod config;
 mod drain;
+mod duties;
 mod entropy;
 mod health;
 mod idempotency;
@@ -23,6 +26,7 @@ mod lifecycle;
 mod listener;
 pub mod metrics;
 mod object;
+pub mod offline;
 mod openapi;
 mod params;
 mod path;

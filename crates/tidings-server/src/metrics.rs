@@ -2,6 +2,7 @@
 
 mod auth;
 mod distribution;
+mod duties;
 mod http;
 mod log;
 mod streams;
@@ -29,6 +30,7 @@ pub struct Metrics(Arc<Inner>);
 pub struct Inner {
     registry: Mutex<Registry>,
     pub(crate) auth: auth::Auth,
+    pub(crate) duties: duties::Duties,
     pub(crate) http: http::Http,
     pub(crate) log: log::Log,
     pub(crate) websocket: Streams,
@@ -61,6 +63,7 @@ impl Metrics {
         let mut registry = Registry::default();
         Self(Arc::new(Inner {
             auth: auth::Auth::register(&mut registry),
+            duties: duties::Duties::register(&mut registry),
             http: http::Http::register(&mut registry),
             log: log::Log::register(&mut registry),
             websocket: Streams::register(&mut registry, "websocket"),

@@ -27,8 +27,8 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-/// A bounded memory of tenants that exist. This process makes every change to them, and forgets what
-/// it changes; what does not exist is never remembered.
+/// A bounded memory of tenants that exist. A process forgets what it changes, and what it learns that another
+/// suspended or deleted; what does not exist is never remembered.
 #[derive(Clone)]
 pub(crate) struct Directory {
     store: Arc<dyn Store>,
@@ -37,7 +37,7 @@ pub(crate) struct Directory {
 
 #[derive(Debug)]
 struct Known {
-    standings: HashMap<TenantId, Standing, foldhash::fast::RandomState>,
+    standings: HashMap<TenantId, (Standing, Instant), foldhash::fast::RandomState>,
     /// Rises with each change, so that a read that a change has overtaken is not remembered.
     generation: u64,
     births: Births,
@@ -92,6 +92,12 @@ impl Directory {
     /// Tenants that are remembered; past it the memory starts anew.
     const MAX: usize = 100_000;
 
+    /// How long an active tenant is remembered. That it is no more is told before.
+    const ACTIVE: Duration = Duration::from_mins(1);
+
+    /// How long a suspended one is: nobody tells when another server has resumed it.
+    const SUSPENDED: Duration = Duration::from_secs(1);
+
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let births = Births::new(Instant::now());
         let known = Known { standings: HashMap::default(), generation: 0, births };
@@ -101,7 +107,9 @@ impl Directory {
     pub(crate) async fn standing(&self, tenant: &TenantId) -> Result<Standing, Problem> {
         let generation = {
             let known = self.known.lock();
-            if let Some(standing) = known.standings.get(tenant) {
+            if let Some((standing, at)) = known.standings.get(tenant)
+                && at.elapsed() < Self::remembered(*standing)
+            {
                 return Ok(*standing);
             }
             known.generation
@@ -117,9 +125,23 @@ impl Directory {
             if known.standings.len() >= Self::MAX {
                 known.standings.clear();
             }
-            known.standings.insert(tenant.clone(), standing);
+            known.standings.insert(tenant.clone(), (standing, Instant::now()));
         }
         Ok(standing)
+    }
+
+    const fn remembered(standing: Standing) -> Duration {
+        match standing {
+            Standing::Active => Self::ACTIVE,
+            Standing::Suspended | Standing::Unknown => Self::SUSPENDED,
+        }
+    }
+
+    /// Call it where what changed is not known.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.lock();
+        known.standings.clear();
+        known.generation += 1;
     }
 
     /// Call it after a tenant's state changed.

@@ -76,6 +76,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<KeyRecord>, ReadError>;
 
+    /// Finishes what is under way and lets go of everything. Later calls fail as unavailable; closing again
+    /// does nothing.
+    async fn close(&self) {}
+
     /// Revocations after the `n`th; at most 1,000.
     async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError>;
 }

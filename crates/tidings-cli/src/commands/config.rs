@@ -27,40 +27,78 @@ pub(crate) struct Config {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct Settings {
-    /// A TOML file.
-    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Any key: --set limits.connections=5000. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    store: StoreSettings,
     /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:3000].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Where /metrics is [default: 127.0.0.1:9464].
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
-    /// The folder of the log and the keys [default: ./data].
-    #[arg(long, value_name = "FOLDER")]
-    data: Option<String>,
-    /// The store; this release has the embedded one, sqlite.
-    #[arg(long, value_name = "STORE")]
-    store: Option<String>,
+    /// The Redis through which servers on one database tell each other. A file is better: arguments show in process lists.
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// A file that holds the URL of the Redis.
+    #[arg(long, value_name = "FILE")]
+    redis_file: Option<String>,
+    /// What this node does, joined by commas: api, scheduler [default: all].
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
     /// An echo route for WebSocket conformance suites.
     #[arg(long)]
     debug_echo: bool,
 }
 
+/// What names a store and its keys: for commands that go to it without a server.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct StoreSettings {
+    /// A TOML file.
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any key: --set limits.connections=5000. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The server's data folder [default: ./data].
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+    /// sqlite, or the URL of a PostgreSQL database [default: sqlite]. A file is better for a URL with a password.
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// A file that holds the URL of the database.
+    #[arg(long, value_name = "FILE")]
+    store_file: Option<String>,
+}
+
+type Flag = (String, String, String);
+
+fn flag(flag: &str, key: &str, value: Option<String>) -> Option<Flag> {
+    value.map(|v| (flag.to_owned(), key.to_owned(), v))
+}
+
 impl Settings {
     pub(super) fn load(self) -> anyhow::Result<Loaded> {
-        let flag = |flag: &str, key: &str, value: Option<String>| {
-            value.map(|v| (flag.to_owned(), key.to_owned(), v))
-        };
-        let flags = [
+        self.store.load_with([
             flag("--listen", "server.listen", self.listen),
             flag("--ops-listen", "server.ops_listen", self.ops_listen),
+            flag("--redis", "server.redis", self.redis),
+            flag("--redis-file", "server.redis_file", self.redis_file),
+            flag("--roles", "server.roles", self.roles),
+            flag("--debug-echo", "server.debug_echo", self.debug_echo.then(|| "true".to_owned())),
+        ])
+    }
+}
+
+impl StoreSettings {
+    pub(super) fn load(self) -> anyhow::Result<Loaded> {
+        self.load_with([])
+    }
+
+    fn load_with<const N: usize>(self, more: [Option<Flag>; N]) -> anyhow::Result<Loaded> {
+        let flags = [
             flag("--data", "server.data", self.data),
             flag("--store", "server.store", self.store),
-            flag("--debug-echo", "server.debug_echo", self.debug_echo.then(|| "true".to_owned())),
+            flag("--store-file", "server.store_file", self.store_file),
         ];
         // What is not text cannot be a setting of ours.
         let env =
@@ -69,7 +107,7 @@ impl Settings {
             file: self.config,
             env: env.collect(),
             sets: self.set,
-            flags: flags.into_iter().flatten().collect(),
+            flags: flags.into_iter().chain(more).flatten().collect(),
         };
         Ok(Loaded::load(sources)?)
     }

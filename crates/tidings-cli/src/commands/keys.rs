@@ -1,10 +1,13 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tidings_client::{Client, KeyReach, KeyRequest};
 use tidings_core::{KeyId, Pattern, ScopeSet, TenantId, UserId};
+use tidings_server::offline;
 
+use super::config::StoreSettings;
 use crate::{
     args::TargetArgs,
     output::{self, Paint},
@@ -17,7 +20,9 @@ Examples:
   tidings keys create worker --scope \"jobs:work\"
   tidings keys create dashboard --scope \"events:read jobs:read:own\" --user ana --expires-in 90d
   tidings keys list
-  tidings keys revoke 019ab0c4-0000-7000-8000-000000000000")]
+  tidings keys revoke 019ab0c4-0000-7000-8000-000000000000
+  TIDINGS_TOKEN=$(tidings keys admin --config /etc/tidings.toml) tidings tenants list --url https://tidings.example.com
+  tidings keys rotate-master --config /etc/tidings.toml")]
 pub(crate) struct Keys {
     #[command(subcommand)]
     action: Action,
@@ -46,6 +51,17 @@ enum Action {
         operator: bool,
         #[command(flatten)]
         target: TargetArgs,
+    },
+    /// Print the administrator key of servers on PostgreSQL. Needs the database and secrets.master_key, no server.
+    Admin {
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Seal the keys in the database anew: secrets.master_key is the new one, secrets.master_key_previous the one
+    /// that it replaces. Done again after an interruption it goes on.
+    RotateMaster {
+        #[command(flatten)]
+        settings: StoreSettings,
     },
 }
 
@@ -99,6 +115,8 @@ impl Keys {
                 client(&target, operator).await?.revoke_key(id).await?;
                 eprintln!("revoked {id}");
             }
+            Action::Admin { settings } => admin(settings).await?,
+            Action::RotateMaster { settings } => rotate_master(settings).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -129,6 +147,22 @@ impl Create {
         }
         Ok(())
     }
+}
+
+async fn admin(settings: StoreSettings) -> anyhow::Result<()> {
+    match offline::admin_key(&settings.load()?.config).await? {
+        Some(key) => Ok(output::line(key.expose_secret())?),
+        None => anyhow::bail!("no server has made an administrator key in this database yet"),
+    }
+}
+
+async fn rotate_master(settings: StoreSettings) -> anyhow::Result<()> {
+    let done = offline::rotate_master_key(&settings.load()?.config).await?;
+    eprintln!(
+        "{} sealed under the new master key, {} were already; secrets.master_key_previous is needed no more",
+        done.rewrapped, done.kept
+    );
+    Ok(())
 }
 
 /// Keys of no single tenant are made and found without naming one.

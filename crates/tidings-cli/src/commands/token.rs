@@ -1,24 +1,30 @@
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use tidings_auth::{ServerKeys, TokenRequest};
-use tidings_core::{Pattern, Scope, ScopeSet, SystemClock, SystemEntropy, TenantId, UserId, parse_duration};
+use tidings_auth::TokenRequest;
+use tidings_core::{Pattern, Scope, ScopeSet, TenantId, UserId, parse_duration};
+use tidings_server::{
+    config::{Config, StoreChoice},
+    offline,
+};
 
+use super::config::StoreSettings;
 use crate::{exit::Usage, output};
 
-/// Sign a token with the local server's own key. Needs no running server.
+/// Sign a token with the server's own key. Needs no running server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A token cannot be revoked, only outlived: keep --ttl short, or make a key (`tidings keys create`).
+A token cannot be revoked, only outlived: keep --ttl short, or make a key (`tidings keys create`). The key is in the
+data folder; of servers on PostgreSQL it is in the database, sealed under secrets.master_key, and this command reads
+both where they do: --config, TIDINGS_SERVER__STORE, TIDINGS_SECRETS__MASTER_KEY.
 
 Examples:
   tidings token --tenant acme --user ana --scope \"events:read jobs:read:own\" --ttl 1h
   TIDINGS_TOKEN=$(tidings token --scope \"jobs:write jobs:read:all\") tidings jobs list
   tidings token --scope events:read --subject 'note/*'")]
 pub(crate) struct Token {
-    /// The server's data folder.
-    #[arg(long, env = "TIDINGS_SERVER__DATA", value_name = "FOLDER", default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    settings: StoreSettings,
     /// The tenant that it is for.
     #[arg(long, env = "TIDINGS_TENANT", default_value = "default")]
     tenant: TenantId,
@@ -37,7 +43,7 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let scopes: ScopeSet = self.scope.iter().flat_map(|s| s.iter()).collect();
         if scopes.contains(Scope::SystemAdmin) {
             return Err(Usage(
@@ -45,17 +51,25 @@ impl Token {
             )
             .into());
         }
-        if !self.data.is_dir() {
-            let message = format!(
-                "there is no data folder {}: name the server's with --data, or start one with `tidings serve`",
-                self.data.display()
-            );
-            return Err(Usage(message).into());
-        }
-        let keys = ServerKeys::open_or_create(&self.data, Arc::new(SystemEntropy), Arc::new(SystemClock))?;
+        let config = self.settings.load()?.config;
+        check_folder(&config)?;
+        let keys = offline::open_keys(&config).await?;
         let subjects = (!self.subjects.is_empty()).then(|| self.subjects.into());
         let request = TokenRequest { tenant: self.tenant, user: self.user, scopes, subjects, ttl: self.ttl };
         output::line(keys.issue(&request))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A mistyped folder must not become one with keys of its own.
+fn check_folder(config: &Config) -> anyhow::Result<()> {
+    let data = &config.server.data;
+    if matches!(config.server.store_choice()?, StoreChoice::Sqlite) && !data.is_dir() {
+        let message = format!(
+            "there is no data folder {}: name the server's with --data, or start one with `tidings serve`",
+            data.display()
+        );
+        return Err(Usage(message).into());
+    }
+    Ok(())
 }

@@ -10,6 +10,14 @@ use crate::config::ConfigError;
 pub enum StartError {
     #[error("opening the store")]
     Store(#[from] OpenError),
+    #[error(
+        "server.store is a database, where the servers' keys are kept sealed: secrets.master_key is missing. Make one with \
+         `openssl rand -base64 32` and give the same one to every node, as TIDINGS_SECRETS__MASTER_KEY or in the file that \
+         secrets.master_key_file names"
+    )]
+    NoMasterKey,
+    #[error("this build has the embedded store only: write \"sqlite\" as server.store")]
+    NoPostgres,
     #[error("the server's own keys")]
     Keys(#[from] KeysError),
     #[error("the configuration")]

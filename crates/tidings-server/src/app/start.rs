@@ -4,56 +4,68 @@ use tidings_auth::{Authenticator, ServerKeys};
 use tidings_core::{Clock, Entropy};
 use tidings_delivery::{Delivery, DeliveryConfig, MessageLimit};
 use tidings_live::{Hub, LiveConfig, SlowClients};
-use tidings_store::{Journal, JournalConfig, SqliteConfig, SqliteStore, Store};
+use tidings_store::{Duty, Journal, JournalConfig, Store};
 
 use crate::{
     access::Gate,
-    config::{Config, SlowClientsSetting},
+    config::{Config, Role, SlowClientsSetting},
     drain::Drain,
+    duties::{self, Duties},
     entropy::Pooled,
     health::Health,
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
     metrics::Metrics,
     rescue::{self, LeaseActivity},
-    retention, revocation,
+    retention,
+    revocation::Closing,
     services::Services,
     settings::Settings,
     streams::{self, InBand},
     tenants::{Directory, TenantAdmin},
 };
 
-use super::{App, Parts, StartError, commits::Commits};
+use super::{App, Parts, StartError, commits::Commits, open};
 
 /// What the parts share.
 #[derive(Clone)]
-struct World {
-    clock: Arc<dyn Clock>,
+pub(crate) struct World {
+    pub(super) clock: Arc<dyn Clock>,
     /// For secrets.
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     /// For ids and jitter.
-    pooled: Arc<dyn Entropy>,
+    pub(super) pooled: Arc<dyn Entropy>,
+}
+
+impl World {
+    pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let pooled = Arc::new(Pooled::new(entropy.clone()));
+        Self { clock, entropy, pooled }
+    }
 }
 
 impl App {
-    /// Opens the data folder and starts everything on the current tokio runtime.
+    /// Opens the store that is configured and starts everything on the current tokio runtime.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
+        config.read_files()?;
         config.validate()?;
-        let pooled = Arc::new(Pooled::new(entropy.clone()));
-        let world = World { clock, entropy, pooled };
-        let sqlite = open_store(&config, &world).await?;
-        let store: Arc<dyn Store> = sqlite.clone();
+        let world = World::new(clock, entropy);
+        let store = open::store(&config, &world).await?;
+        Self::start_on(store, config, world).await
+    }
+
+    async fn start_on(store: Arc<dyn Store>, config: Config, world: World) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let hub = Hub::start(store.clone(), live_config(&config));
         let desk = Desk::new(config.jobs.concurrency.keys().cloned().collect());
         let sink = Commits { hub: hub.clone(), desk: desk.clone(), metrics: metrics.clone() };
         let journal = Journal::start(store.clone(), Arc::new(sink), JournalConfig::default());
 
-        let keys = open_keys(&config, &world).await?;
+        let keys = open::keys(&config, &*store, &world).await?;
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
@@ -68,6 +80,7 @@ impl App {
             world.clock.clone(),
             activity.clone(),
             config.jobs.lease.0,
+            store.cluster().map(|_| Claimer::LOOK_AGAIN),
         );
         let directory = Directory::new(store.clone());
         let app = Self(Arc::new(Parts {
@@ -89,7 +102,7 @@ impl App {
             ),
             health: Health::new(store.clone()),
             ids: Ids::new(world.clock, world.pooled),
-            sqlite,
+            duties: Duties::new(store.clone(), metrics.clone()),
             store,
             journal,
             hub,
@@ -107,26 +120,28 @@ impl App {
     }
 
     fn start_services(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, journal, delivery, claimer, .. } = &*self.0;
-        let authenticator = self.authenticator().clone();
+        let Parts { services, delivery, claimer, hub, gate, store, .. } = &*self.0;
+        let authenticator = gate.authenticator.clone();
         services.spawn("revocation", authenticator.clone().run(std::future::pending()));
-        services.spawn("closing", revocation::run(authenticator, delivery.clone()));
-        services.spawn("rescue", rescue::run(journal.clone(), activity, config.jobs.lease.0));
-        services.spawn("retention", retention::run(journal.clone(), config.retention.clone()));
+        let (delivery, directory, hub) = (delivery.clone(), gate.directory.clone(), hub.clone());
+        services.spawn("closing", Closing { authenticator, delivery, directory, hub }.run());
         services.spawn("due jobs", claimer.clone().ring_when_due());
+        services.spawn("beat", duties::beat(store.clone()));
+        if config.server.has_role(Role::Scheduler) {
+            self.start_duties(config, activity);
+        }
     }
-}
 
-async fn open_store(config: &Config, world: &World) -> Result<Arc<SqliteStore>, StartError> {
-    let mut sqlite = SqliteConfig::new(&config.server.data);
-    sqlite.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let World { clock, pooled, .. } = world.clone();
-    Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, pooled)).await?))
-}
-
-async fn open_keys(config: &Config, world: &World) -> Result<ServerKeys, StartError> {
-    let (World { clock, entropy, .. }, data) = (world.clone(), config.server.data.clone());
-    Ok(blocking(move || ServerKeys::open_or_create(&data, entropy, clock)).await?)
+    /// What one node at a time does for all.
+    fn start_duties(&self, config: &Config, activity: LeaseActivity) {
+        let Parts { services, duties, journal, .. } = &*self.0;
+        let (rescuing, lease) = (journal.clone(), config.jobs.lease.0);
+        let rescue = move || rescue::run(rescuing.clone(), activity.clone(), lease);
+        services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
+        let (removing, kept) = (journal.clone(), config.retention.clone());
+        let retention = move || retention::run(removing.clone(), kept.clone());
+        services.spawn("retention", duties.clone().run(Duty::Retention, retention));
+    }
 }
 
 fn start_delivery(
@@ -152,11 +167,6 @@ async fn authenticator(
     let World { clock, entropy, .. } = world.clone();
     let auth = config.auth.to_auth()?;
     Ok(Authenticator::open(auth, keys.clone(), store.clone(), journal.clone(), clock, entropy).await?)
-}
-
-/// Runs what reads and writes files beside the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("opening files does not panic and is not cancelled")
 }
 
 fn live_config(config: &Config) -> LiveConfig {

@@ -7,6 +7,10 @@ pub enum ConfigError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("the configuration file {path} is not valid TOML: {message}")]
     Syntax { path: PathBuf, message: String },
+    #[error("cannot read the secret in {path}: {source}")]
+    Secret { path: PathBuf, source: std::io::Error },
+    #[error("{path} holds no secret: it is empty, or far too long")]
+    EmptySecret { path: PathBuf },
     #[error("{origin}: {message}")]
     Key { origin: String, message: String },
     #[error("--set {0:?} is not of the form section.key=value, such as limits.connections=5000")]

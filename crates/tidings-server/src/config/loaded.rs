@@ -1,14 +1,15 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::{
     Config, ConfigError,
     layers::{Layers, at, leaves, typed},
+    secret::masked,
 };
 
 /// What configuration is read from, kept so that it can be read again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
     /// The environment; only `TIDINGS_SECTION__KEY` counts.
@@ -47,11 +48,15 @@ pub struct Row {
 
 impl Loaded {
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
-        let layers = gather(&sources)?;
-        let config: Config = match layers.table.clone().try_into() {
+        let mut layers = gather(&sources)?;
+        let mut config: Config = match layers.table.clone().try_into() {
             Ok(config) => config,
             Err(error) => return Err(blame(&layers, &error)),
         };
+        let read = config.read_files().map_err(|error| located(error, &layers.origins))?;
+        for (key, path) in read {
+            layers.origins.insert(key.into(), Origin::File(path));
+        }
         config.validate().map_err(|error| located(error, &layers.origins))?;
         Ok(Self { config, origins: layers.origins, sources })
     }
@@ -68,9 +73,16 @@ impl Loaded {
             .map(|(path, value)| {
                 let key = path.join(".");
                 let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
-                Row { value: masked(value).to_string(), key, origin }
+                Row { value: masked(&key, value).to_string(), key, origin }
             })
             .collect()
+    }
+}
+
+/// Without any value: some are secrets.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -161,23 +173,6 @@ fn located(error: ConfigError, origins: &BTreeMap<String, Origin>) -> ConfigErro
 
 fn as_table(config: &Config) -> Table {
     Table::try_from(config).expect("a configuration is a table of tables")
-}
-
-fn masked(value: Value) -> Value {
-    match value {
-        Value::Array(items) => Value::Array(items.into_iter().map(masked).collect()),
-        Value::Table(table) => Value::Table(
-            table
-                .into_iter()
-                .map(|(key, value)| {
-                    let value =
-                        if key == "secret" { Value::String("********".into()) } else { masked(value) };
-                    (key, value)
-                })
-                .collect(),
-        ),
-        other => other,
-    }
 }
 
 #[cfg(test)]

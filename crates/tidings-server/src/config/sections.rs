@@ -1,64 +1,9 @@
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidings_core::JobType;
 
 use super::{ConfigError, Off, RateText, Span};
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Server {
-    /// Where clients connect. Port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Where `/metrics` is.
-    pub ops_listen: Off<SocketAddr>,
-    /// The folder of the log and the keys.
-    pub data: PathBuf,
-    /// `sqlite`: the embedded store, in `data`.
-    pub store: String,
-    pub mode: Mode,
-    /// An echo route for conformance suites.
-    pub debug_echo: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Production,
-    /// Verbosity `debug` may be asked for.
-    Development,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
-            ops_listen: Off::at(SocketAddr::from(([127, 0, 0, 1], 9464))),
-            data: PathBuf::from("./data"),
-            store: "sqlite".into(),
-            mode: Mode::Production,
-            debug_echo: false,
-        }
-    }
-}
-
-impl Server {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if self.store != "sqlite" {
-            let message = "this release has the embedded store only: leave it out or write \"sqlite\"";
-            return Err(ConfigError::invalid("server.store", message));
-        }
-        if self.data.as_os_str().is_empty() {
-            return Err(ConfigError::invalid("server.data", "must name a folder"));
-        }
-        if self.ops_listen.0.is_some_and(|a| !a.ip().is_loopback()) {
-            let message =
-                "must be a loopback address: /metrics asks for no credential. Put a proxy in front of it";
-            return Err(ConfigError::invalid("server.ops_listen", message));
-        }
-        Ok(())
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

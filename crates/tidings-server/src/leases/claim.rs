@@ -20,6 +20,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     activity: LeaseActivity,
     length: Duration,
+    look_again: Option<Duration>,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -41,7 +42,11 @@ pub(crate) struct Undelivered {
 }
 
 impl Claimer {
-    /// Must be called on the runtime that serves.
+    /// How long one worker of those that wait for the same lets pass before it looks again, where other servers
+    /// enqueue as well: their commits ring no bell here.
+    pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+    /// `look_again` is for a store that other servers write to. Must be called on the runtime that serves.
     pub(crate) fn new(
         journal: Journal,
         desk: Desk,
@@ -49,9 +54,10 @@ impl Claimer {
         clock: Arc<dyn Clock>,
         activity: LeaseActivity,
         length: Duration,
+        look_again: Option<Duration>,
     ) -> Self {
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        Self(Arc::new(Parts { journal, desk, drain, clock, activity, length, tasks, runtime }))
+        Self(Arc::new(Parts { journal, desk, drain, clock, activity, length, look_again, tasks, runtime }))
     }
 
     /// Up to `max` leases; where none is to be had, waits for one. Empty when the wait is over or the
@@ -126,13 +132,20 @@ impl Claimer {
                 if !claimed.leases.is_empty() {
                     self.0.activity.touch();
                 }
-                // A limit may keep back what is due: looking again at once would find it kept back still.
-                let soon = self.0.clock.now() + Duration::from_millis(50);
-                let next_due = claimed.next_due.map(|due| due.max(soon));
+                let next_due = self.next_look(claimed.next_due);
                 Ok((Undelivered { leases: claimed.leases, claimer: self.clone() }, next_due))
             }
             other => unreachable!("a claim is answered by leases, not by {other:?}"),
         }
+    }
+
+    /// When a worker that found nothing should look again unless it is rung for before.
+    fn next_look(&self, due: Option<Timestamp>) -> Option<Timestamp> {
+        let now = self.0.clock.now();
+        // A limit may keep back what is due: looking again at once would find it kept back still.
+        let due = due.map(|due| due.max(now + Duration::from_millis(50)));
+        let again = self.0.look_again.map(|every| now + every);
+        due.into_iter().chain(again).min()
     }
 
     fn give_back(&self, leases: Vec<Leased>) {

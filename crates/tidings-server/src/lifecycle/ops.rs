@@ -6,11 +6,11 @@ use axum::{
 };
 use http::{HeaderValue, header};
 
-use crate::app::App;
+use crate::{app::App, routes::table};
 
 /// What operators' programs ask, on an address of their own.
 pub(super) fn router(app: &App) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(app.clone())
+    table::collected(table::health()).route("/metrics", get(metrics)).with_state(app.clone())
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -5,16 +5,41 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use crate::{app::App, config::Config, openapi, streams};
+use crate::{
+    app::App,
+    config::{Config, Role},
+    openapi, streams,
+};
 
 use super::{events, health, jobs, keys, leases, queues, tenants, tickets};
 
 /// A path with its handlers.
 type Route = (&'static str, MethodRouter<App>);
 
-/// The API's routes; those of `config` that are off are not there.
+/// The routes of a server; those of `config` that are off are not there. A node without the role `api` says
+/// how it is and nothing else.
 pub(crate) fn routes(config: &Config) -> Vec<Route> {
-    let mut routes: Vec<Route> = vec![
+    let mut routes = health();
+    if config.server.has_role(Role::Api) {
+        routes.extend(api());
+    }
+    if config.server.debug_echo {
+        routes.push(("/api/v1/echo", get(streams::echo)));
+    }
+    routes
+}
+
+/// For load balancers and orchestrators.
+pub(crate) fn health() -> Vec<Route> {
+    vec![
+        ("/health", get(health::summary)),
+        ("/health/live", get(health::live)),
+        ("/health/ready", get(health::ready)),
+    ]
+}
+
+fn api() -> Vec<Route> {
+    vec![
         ("/api/v1/jobs", post(jobs::enqueue).get(jobs::list)),
         ("/api/v1/jobs/{id}", get(jobs::show)),
         ("/api/v1/jobs/{id}/events", get(jobs::events)),
@@ -38,23 +63,28 @@ pub(crate) fn routes(config: &Config) -> Vec<Route> {
         ("/api/v1/tenants/{id}/resume", post(tenants::resume)),
         ("/api/v1/tenants/{id}/renew-epoch", post(tenants::renew_epoch)),
         ("/api/v1/openapi.json", get(openapi::serve)),
-        ("/health", get(health::summary)),
-        ("/health/live", get(health::live)),
-        ("/health/ready", get(health::ready)),
-    ];
-    if config.server.debug_echo {
-        routes.push(("/api/v1/echo", get(streams::echo)));
-    }
-    routes
+    ]
+}
+
+pub(crate) fn collected(routes: Vec<Route>) -> Router<App> {
+    routes.into_iter().fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
 }
 
 pub(crate) fn router(config: &Config) -> Router<App> {
-    routes(config).into_iter().fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
+    collected(routes(config))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_without_the_api_says_how_it_is_and_nothing_else() {
+        let mut config = Config::default();
+        config.server.roles = vec![Role::Scheduler];
+        let served: Vec<_> = routes(&config).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(served, ["/health", "/health/live", "/health/ready"]);
+    }
 
     #[test]
     fn the_openapi_document_has_every_route_and_no_other() {

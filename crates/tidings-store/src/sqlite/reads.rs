@@ -27,6 +27,10 @@ impl Store for SqliteStore {
         self.commit_batch(batch)
     }
 
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
         let id = tenant.clone();
         self.readers.read(move |conn| Ok(tenant::find(conn, &id)?.map(|tenant| tenant.log()))).await

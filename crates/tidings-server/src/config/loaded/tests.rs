@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Off, Span};
+use crate::config::{Off, Role, Span, StoreChoice};
 
 fn file(text: &str) -> (tempdir::Dir, Sources) {
     let dir = tempdir::Dir::new();
@@ -75,11 +75,11 @@ fn a_mistake_is_named_with_its_place() {
     let (_dir, sources) = file("[limits]\nlag = 0\n");
     let message = error(sources);
     assert!(message.contains("limits.lag (from "), "{message}");
-    for key in ["webhooks.retries=3", "server.redis=redis://x", "limits.connections_per_ip=4", "nonsense=1"] {
+    for key in ["webhooks.retries=3", "limits.connections_per_ip=4", "nonsense=1"] {
         error(Sources { sets: vec![key.into()], ..Sources::default() });
     }
-    let message = error(Sources { sets: vec!["server.store=postgres://x".into()], ..Sources::default() });
-    assert!(message.contains("sqlite"), "{message}");
+    let message = error(Sources { sets: vec!["server.store=mysql://x".into()], ..Sources::default() });
+    assert!(message.contains("postgres://"), "{message}");
 }
 
 #[test]
@@ -99,6 +99,71 @@ fn secrets_are_masked() {
     let rows = loaded.rows();
     assert!(rows.iter().any(|r| r.value.contains("********")));
     assert!(!format!("{rows:?}{:?}", loaded.config).contains("correct-horse"));
+}
+
+const MASTER: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I";
+
+fn set(pairs: &[&str]) -> Sources {
+    Sources { sets: pairs.iter().map(|p| (*p).to_owned()).collect(), ..Sources::default() }
+}
+
+#[test]
+fn passwords_and_master_keys_are_masked_wherever_they_come_from() {
+    let (dir, mut sources) = file("[server]\nstore = \"postgres://ana:hunter2@db/x\"\n");
+    std::fs::write(dir.path().join("redis"), "redis://:hunter2@r\n").expect("writable");
+    sources.env = vec![env("TIDINGS_SECRETS__MASTER_KEY", MASTER)];
+    let flag = |flag: &str, key: &str, value: String| (flag.to_owned(), key.to_owned(), value);
+    sources.flags =
+        vec![flag("--redis-file", "server.redis_file", dir.path().join("redis").display().to_string())];
+    let loaded = Loaded::load(sources).expect("loads");
+    let server = &loaded.config.server;
+    assert!(matches!(server.store_choice(), Ok(StoreChoice::Postgres(_))));
+    assert_eq!(server.redis.as_ref().expect("there").expose(), "redis://:hunter2@r");
+    assert!(loaded.config.secrets.master_keys().expect("a key").is_some());
+    let row = |key: &str| loaded.rows().into_iter().find(|r| r.key == key).expect("listed");
+    assert_eq!(row("server.store").value, "\"postgres://ana:********@db/x\"");
+    assert!(row("server.redis").origin.to_string().ends_with("/redis"));
+    assert_eq!(row("secrets.master_key").value, "\"********\"");
+    assert_eq!(row("secrets.master_key").origin.to_string(), "TIDINGS_SECRETS__MASTER_KEY");
+    let shown = format!("{loaded:?} {:?}", loaded.rows());
+    assert!(!shown.contains("hunter2") && !shown.contains(MASTER), "{shown}");
+}
+
+#[test]
+fn a_secret_and_its_file_are_not_both_taken_and_no_mistake_quotes_one() {
+    let (dir, _) = file("");
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "postgres://ana:hunter2@db/x").expect("writable");
+    let from_file = format!("server.store_file={}", path.display());
+    let message = error(set(&[&from_file, "server.store=postgres://b:hunter2@db/x"]));
+    assert!(message.contains("both given"), "{message}");
+    Loaded::load(set(&[&from_file])).expect("one of them loads");
+    for bad in [
+        &["server.store=host=db password=hunter2"][..],
+        &["server.store=postgres://ana:hunter2@db/x", "server.redis=http://:hunter2@r"],
+        &["server.store=postgres://ana:hunter2@db/x", "secrets.master_key=hunter2"],
+        &["secrets.master_key=22222222"],
+        &["server.store_file=/nowhere/at/all"],
+    ] {
+        let message = error(set(bad));
+        assert!(!message.contains("hunter2") && !message.contains("22222222"), "{message}");
+    }
+    let number = file("[secrets]\nmaster_key = 2.5\n");
+    let message = error(number.1);
+    assert!(message.contains("secrets.master_key") && !message.contains("2.5"), "{message}");
+}
+
+#[test]
+fn the_embedded_store_is_one_servers_alone() {
+    for bad in ["server.redis=redis://r", "server.roles=api", "server.roles=scheduler"] {
+        assert!(error(set(&[bad])).contains("alone"), "{bad}");
+    }
+    let postgres = "server.store=postgres://db/x";
+    let loaded = Loaded::load(set(&[postgres, "server.roles=scheduler"])).expect("loads");
+    assert!(loaded.config.server.has_role(Role::Scheduler) && !loaded.config.server.has_role(Role::Api));
+    for bad in ["server.roles=", "server.roles=cook"] {
+        assert!(error(set(&[postgres, bad])).contains("server.roles"), "{bad}");
+    }
 }
 
 #[test]

@@ -1,0 +1,137 @@
+use std::{net::SocketAddr, path::PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Off, Secret};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where clients connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is.
+    pub ops_listen: Off<SocketAddr>,
+    /// The folder of the log and the keys; with PostgreSQL, of what this node alone has.
+    pub data: PathBuf,
+    /// `sqlite`: the embedded store, in `data`; or the URL of a PostgreSQL database.
+    pub store: Secret,
+    /// A file that holds what `store` would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_file: Option<PathBuf>,
+    /// The URL of the Redis that the servers on one database tell each other through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Secret>,
+    /// A file that holds what `redis` would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_file: Option<PathBuf>,
+    /// What this node does.
+    pub roles: Vec<Role>,
+    pub mode: Mode,
+    /// An echo route for conformance suites.
+    pub debug_echo: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Production,
+    /// Verbosity `debug` may be asked for.
+    Development,
+}
+
+/// A part of the work, which nodes may share out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Serves requests and live connections.
+    Api,
+    /// Stands ready to lead what one node at a time does for all.
+    Scheduler,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Api, Self::Scheduler];
+}
+
+/// Where the log is kept.
+#[derive(Debug, Clone)]
+pub enum StoreChoice {
+    /// The embedded store, in `server.data`.
+    Sqlite,
+    /// The database of this URL.
+    Postgres(SecretString),
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            ops_listen: Off::at(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            data: PathBuf::from("./data"),
+            store: Secret::new("sqlite"),
+            store_file: None,
+            redis: None,
+            redis_file: None,
+            roles: Role::ALL.to_vec(),
+            mode: Mode::Production,
+            debug_echo: false,
+        }
+    }
+}
+
+impl Server {
+    pub fn has_role(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// What `store` names. Its text is never quoted: it may hold a password.
+    pub fn store_choice(&self) -> Result<StoreChoice, ConfigError> {
+        match self.store.expose() {
+            "sqlite" => Ok(StoreChoice::Sqlite),
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(StoreChoice::Postgres(SecretString::from(url)))
+            }
+            _ => {
+                let message = "must be sqlite or a URL such as postgres://user:password@host/database";
+                Err(ConfigError::invalid("server.store", message))
+            }
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let store = self.store_choice()?;
+        if self.data.as_os_str().is_empty() {
+            return Err(ConfigError::invalid("server.data", "must name a folder"));
+        }
+        if self.ops_listen.0.is_some_and(|a| !a.ip().is_loopback()) {
+            let message =
+                "must be a loopback address: /metrics asks for no credential. Put a proxy in front of it";
+            return Err(ConfigError::invalid("server.ops_listen", message));
+        }
+        if self.roles.is_empty() {
+            return Err(ConfigError::invalid("server.roles", "must name api, scheduler or both"));
+        }
+        let alone = matches!(store, StoreChoice::Sqlite);
+        if alone && Role::ALL.iter().any(|role| !self.has_role(*role)) {
+            let message = "must name every role: the embedded store (server.store) is one server's alone";
+            return Err(ConfigError::invalid("server.roles", message));
+        }
+        self.validate_redis(alone)
+    }
+
+    fn validate_redis(&self, alone: bool) -> Result<(), ConfigError> {
+        let Some(redis) = &self.redis else { return Ok(()) };
+        if alone {
+            let message =
+                "is for servers on one PostgreSQL (server.store): the embedded store is one server's alone";
+            return Err(ConfigError::invalid("server.redis", message));
+        }
+        let known = ["redis://", "rediss://"].iter().any(|scheme| redis.expose().starts_with(scheme));
+        if !known {
+            let message = "must be a URL such as redis://host:6379, or rediss:// over TLS";
+            return Err(ConfigError::invalid("server.redis", message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What is done at a store and its keys without a server: for the command line.
+
+use std::sync::Arc;
+
+use tidings_auth::{MasterKeys, Rewrapped, SecretString, ServerKeys};
+use tidings_core::{Event, SystemClock, SystemEntropy, TenantId};
+use tidings_store::{Cluster, Command, CommitSink, Journal, JournalConfig, Operation, Store};
+
+use crate::{
+    app::{StartError, World, open},
+    config::{Config, StoreChoice},
+};
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    #[error(transparent)]
+    Open(#[from] StartError),
+    #[error(
+        "the embedded store (server.store) keeps its keys as files of the data folder: nothing is sealed"
+    )]
+    NothingSealed,
+    #[error("secrets.master_key_previous is missing: it is the key that is being replaced")]
+    NoPreviousKey,
+    #[error("the keys in the database")]
+    Keys(#[from] tidings_auth::KeysError),
+    #[error("reading the tenants")]
+    Read(#[from] tidings_store::ReadError),
+    #[error("there is no tenant {0}")]
+    NoTenant(TenantId),
+    #[error("giving {tenant} a new epoch")]
+    Renew { tenant: TenantId, source: tidings_store::CommandError },
+}
+
+/// The store that is configured; to be closed by whoever opened it.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    open::store(config, &World::system()).await
+}
+
+/// The keys that the configured server signs with. The embedded store is not opened: its server may run.
+pub async fn open_keys(config: &Config) -> Result<ServerKeys, StartError> {
+    let world = World::system();
+    match config.server.store_choice()? {
+        StoreChoice::Sqlite => open::folder_keys(config, &world).await,
+        StoreChoice::Postgres(_) => {
+            let store = open_store(config).await?;
+            let keys = open::keys(config, &*store, &world).await;
+            store.close().await;
+            keys
+        }
+    }
+}
+
+/// The administrator's key that servers on one database made, if they have.
+pub async fn admin_key(config: &Config) -> Result<Option<SecretString>, OfflineError> {
+    at_cluster(config, async |cluster, master| {
+        Ok(tidings_auth::read_shared_admin_key(cluster, &master).await?)
+    })
+    .await
+}
+
+/// Seals what the previous master key sealed under the present one.
+pub async fn rotate_master_key(config: &Config) -> Result<Rewrapped, OfflineError> {
+    if config.secrets.master_key_previous.is_none() {
+        return Err(OfflineError::NoPreviousKey);
+    }
+    at_cluster(config, async |cluster, master| {
+        Ok(tidings_auth::rewrap(cluster, &master, &SystemEntropy).await?)
+    })
+    .await
+}
+
+async fn at_cluster<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&dyn Cluster, MasterKeys) -> Result<T, OfflineError>,
+) -> Result<T, OfflineError> {
+    let StoreChoice::Postgres(_) = config.server.store_choice().map_err(StartError::from)? else {
+        return Err(OfflineError::NothingSealed);
+    };
+    let master = config.secrets.master_keys().map_err(StartError::from)?.ok_or(StartError::NoMasterKey)?;
+    let store = open_store(config).await?;
+    let done = match store.cluster() {
+        Some(cluster) => work(cluster, master).await,
+        None => Err(OfflineError::NothingSealed),
+    };
+    store.close().await;
+    done
+}
+
+/// Gives the histories of these tenants (`None`: of all) new names, as after a restore; tells of each.
+/// Servers must not be running: their feeds would go on under the old name.
+pub async fn renew_epochs(
+    config: &Config,
+    only: Option<TenantId>,
+    renewed: impl FnMut(&TenantId),
+) -> Result<(), OfflineError> {
+    let store = open_store(config).await?;
+    let journal = Journal::start(store.clone(), Arc::new(Nobody), JournalConfig::default());
+    let done = renew(&*store, &journal, only, renewed).await;
+    journal.close().await;
+    store.close().await;
+    done
+}
+
+async fn renew(
+    store: &dyn Store,
+    journal: &Journal,
+    only: Option<TenantId>,
+    mut renewed: impl FnMut(&TenantId),
+) -> Result<(), OfflineError> {
+    const PAGE: usize = 500;
+    if let Some(tenant) = only {
+        if store.tenant(&tenant).await?.is_none() {
+            return Err(OfflineError::NoTenant(tenant));
+        }
+        renew_one(journal, &tenant).await?;
+        renewed(&tenant);
+        return Ok(());
+    }
+    let mut after = None;
+    loop {
+        let page = store.tenants(after.as_ref(), PAGE).await?;
+        for tenant in &page {
+            renew_one(journal, &tenant.id).await?;
+            renewed(&tenant.id);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn renew_one(journal: &Journal, tenant: &TenantId) -> Result<(), OfflineError> {
+    let operation = Operation::RenewEpoch;
+    let command = Command::Tenant { tenant: tenant.clone(), create: false, operation };
+    let renewed = journal.submit(command).await;
+    renewed.map(drop).map_err(|source| OfflineError::Renew { tenant: tenant.clone(), source })
+}
+
+/// Nobody listens to what is committed here.
+struct Nobody;
+
+impl CommitSink for Nobody {
+    fn committed(&self, _: &[Arc<Event>]) {}
+}
+
+impl World {
+    fn system() -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+    }
+}
