@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{Entropy, Timestamp};
@@ -83,3 +84,44 @@ uuid_id!(
     /// Names an API key; it is no secret.
     KeyId
 );
+uuid_id!(
+    /// Names a schedule for good: one that is made again under the same name has another.
+    ScheduleId
+);
+
+impl JobId {
+    /// The id of the job that `schedule` enqueues for the fire time `at` (UUID version 8): whoever fires
+    /// it, and however often, it is the same job. It sorts by the fire time among other ids.
+    pub fn of_fire(schedule: ScheduleId, at: Timestamp) -> Self {
+        let millis = at.as_micros().max(0) as u64 / 1_000;
+        let digest = Sha256::new()
+            .chain_update(b"tidings schedule")
+            .chain_update(schedule.as_bytes())
+            .chain_update(at.as_micros().to_be_bytes())
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(&digest[..10]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fire_time_has_one_id_that_sorts_by_it() {
+        let (one, other) = (ScheduleId::from_bytes([1; 16]), ScheduleId::from_bytes([2; 16]));
+        let at = Timestamp::from_secs(1_790_000_000);
+        let id = JobId::of_fire(one, at);
+        assert_eq!(id, JobId::of_fire(one, at));
+        assert_ne!(id, JobId::of_fire(other, at));
+        assert_eq!(id.to_string().as_bytes()[14], b'8', "{id}");
+        let minute = std::time::Duration::from_mins(1);
+        let (before, after) = (at - minute, at + minute);
+        assert!(JobId::of_fire(other, before) < id && id < JobId::of_fire(other, after));
+        let usual = |at| JobId::generate(at, &crate::SystemEntropy);
+        assert!(usual(before) < id && id < usual(after), "among those of other jobs too");
+    }
+}

@@ -8,6 +8,7 @@
 //! - [`Seq`], [`Epoch`] and [`Cursor`] say where a reader is in a tenant's log.
 //! - [`Job`] is a state machine: [`JobState`]'s variants carry their own data and a transition
 //!   either yields the next state with the events it makes, or says why it may not happen.
+//! - A [`Schedule`] enqueues a job at each of its fire times, which cron expressions and time zones say.
 //! - [`Principal`] is who a credential stands for; [`Scope`]s, [`Pattern`]s and the owner limit say
 //!   what it may see, and [`Filter`] what it asked to see.
 //! - [`Failure`] carries a category and a scrubbed message; the raw text stays with the job.
@@ -25,6 +26,7 @@ mod name;
 mod pattern;
 mod principal;
 mod rate;
+pub mod schedule;
 mod scope;
 mod scrub;
 mod seq;
@@ -37,13 +39,14 @@ pub use event::{Event, EventBody, JobRef, NewEvent};
 pub use event_type::{EventType, EventTypeError};
 pub use failure::{Category, Failure};
 pub use filter::{Filter, FilterError, FilterRequest};
-pub use id::{EventId, IdError, JobId, KeyId};
+pub use id::{EventId, IdError, JobId, KeyId, ScheduleId};
 pub use job::{Job, JobState, NewJob};
 pub use json::{JsonError, RawJson};
-pub use name::{JobType, NameError, Subject, TenantId, UniqueKey, UserId, WorkerName};
+pub use name::{JobType, NameError, ScheduleName, Subject, TenantId, UniqueKey, UserId, WorkerName};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Audience, CredentialId, Grant, GrantError, JobAccess, Principal, Tenants};
 pub use rate::{Rate, RateError};
+pub use schedule::{Schedule, ScheduleSpec};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use scrub::scrub;
 pub use seq::{Cursor, CursorError, Epoch, Seq};

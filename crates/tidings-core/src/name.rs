@@ -95,6 +95,10 @@ name!(
     /// What kind of work a job is: decides which workers may lease it.
     JobType, "job type", "matches [a-z0-9][a-z0-9._-]{0,62}", is_tenant_id
 );
+name!(
+    /// What a schedule is called in its tenant, such as `reports.nightly`.
+    ScheduleName, "schedule name", "matches [a-z0-9][a-z0-9._-]{0,62}", is_tenant_id
+);
 
 fn is_tenant_id(text: &str) -> bool {
     let bytes = text.as_bytes();

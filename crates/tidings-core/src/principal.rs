@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, KeyId, NewEvent, Pattern, Scope, ScopeSet, Subject, TenantId, Timestamp, UserId};
+use crate::{
+    Job, KeyId, NewEvent, Pattern, Scope, ScopeSet, Subject, TenantId, Timestamp, UserId, job::JobSpec,
+};
 
 /// Who a credential stands for. Every request becomes one, in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,8 +246,12 @@ pub struct JobAccess {
 
 impl JobAccess {
     pub fn admits(&self, job: &Job) -> bool {
-        self.owner.admits(job.spec.owner.as_ref())
-            && within(self.subjects.as_deref(), job.spec.subject.as_ref())
+        self.admits_spec(&job.spec)
+    }
+
+    /// The same of a job that is yet to be: a schedule's.
+    pub fn admits_spec(&self, job: &JobSpec) -> bool {
+        self.owner.admits(job.owner.as_ref()) && within(self.subjects.as_deref(), job.subject.as_ref())
     }
 }
 
