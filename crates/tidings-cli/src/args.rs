@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Epoch(commands::epoch::Epoch),
     /// Enqueue, list, watch, cancel and retry jobs.
     Jobs(commands::jobs::Jobs),
+    /// Enqueue jobs again and again, at times that cron expressions say.
+    Schedules(commands::schedules::Schedules),
     /// Be a worker: run a command for each job.
     Work(commands::work::Work),
     /// Run one command as a job, here and now.
@@ -123,6 +125,8 @@ mod tests {
             "tidings keys create worker --scope jobs:work --all-tenants",
             "tidings jobs enqueue index -",
             "tidings jobs enqueue index --priority -5 --in 10m",
+            "tidings schedules put nightly @daily report --zone Europe/Berlin --overlap skip --json",
+            "tidings schedules trigger nightly",
             "tidings work --type a --type b -n 4 --url http://x --token-file t -- sh -c true",
             "tidings exec --type export -- pg_dump --file x",
             "tidings tail --types job.* --owner me --since abc:7 --count 3 --json",
@@ -140,6 +144,7 @@ mod tests {
             "tidings exec -- x",
             "tidings epoch renew",
             "tidings epoch renew --all --tenant acme",
+            "tidings schedules put Nightly @daily report",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

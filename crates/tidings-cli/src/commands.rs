@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod publish;
+pub(crate) mod schedules;
 pub(crate) mod serve;
 mod signals;
 pub(crate) mod tail;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
         Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),
         Command::Tenants(tenants) => runtime()?.block_on(tenants.run(paint)),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run(paint)),
+        Command::Schedules(schedules) => runtime()?.block_on(schedules.run(paint)),
         Command::Work(work) => runtime()?.block_on(work.run(paint)),
         Command::Exec(exec) => runtime()?.block_on(exec.run(paint)),
         Command::Tail(tail) => runtime()?.block_on(tail.run(paint)),

@@ -5,5 +5,6 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod queues;
+pub(crate) mod schedules;
 pub(crate) mod tenants;
 pub(crate) mod tickets;

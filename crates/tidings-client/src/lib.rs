@@ -1,6 +1,6 @@
 //! The Rust client of Tidings.
 //!
-//! - [`Client`] speaks the HTTP API: jobs, leases, events, queues, tickets, keys, tenants. A refusal is
+//! - [`Client`] speaks the HTTP API: jobs, leases, events, queues, schedules, tickets, keys, tenants. A refusal is
 //!   a [`ClientError`] that carries the server's [`Problem`].
 //! - [`EventStream`] follows a tenant's log live, over WebSocket or SSE. It reconnects by itself, goes on
 //!   from its cursor, fills gaps by replay, and yields each event once and in order: never a duplicate,
@@ -38,6 +38,7 @@ pub use api::{
     keys::{CreatedKey, KeyPage, KeyReach, KeyRequest},
     leases::{FailRequest, LeaseRequest, LeasedJob, Pulse},
     queues::Queue,
+    schedules::{ScheduleFields, SchedulePage, ScheduleRequest, ScheduleView, ScheduledJob},
     tenants::{TenantPage, TenantView},
     tickets::{Ticket, TicketRequest},
 };

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidings_core::{Clock, Entropy, EventId, JobId, Timestamp};
+use tidings_core::{Clock, Entropy, EventId, JobId, ScheduleId, Timestamp};
 
 /// Makes ids that rise, also within one millisecond: jobs of one array are listed and leased in its
 /// order.
@@ -33,6 +33,11 @@ impl Ids {
     pub(crate) fn event(&self) -> EventId {
         let (time, place) = self.next();
         EventId::generate(time, &place)
+    }
+
+    pub(crate) fn schedule(&self) -> ScheduleId {
+        let (time, place) = self.next();
+        ScheduleId::generate(time, &place)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -37,6 +37,7 @@ mod rescue;
 mod retention;
 mod revocation;
 mod routes;
+mod schedules;
 mod services;
 mod settings;
 mod streams;

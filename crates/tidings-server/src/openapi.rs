@@ -34,6 +34,9 @@ pub(crate) use schema::{
         routes::leases::claim::claim, routes::leases::heartbeat::heartbeat, routes::leases::progress::progress,
         routes::leases::complete::complete, routes::leases::fail::fail, routes::leases::release::release,
         routes::queues::queues, routes::events::publish::publish, routes::events::replay::read,
+        routes::schedules::create::create, routes::schedules::list::list, routes::schedules::show::show,
+        routes::schedules::put::put, routes::schedules::delete::delete, routes::schedules::pause::pause,
+        routes::schedules::pause::resume, routes::schedules::trigger::trigger,
         streams::ws, document_route, routes::tickets::mint,
         routes::keys::create::create, routes::keys::list::list, routes::keys::show::show, routes::keys::revoke::revoke,
         routes::tenants::create, routes::tenants::list, routes::tenants::show, routes::tenants::delete,
@@ -66,7 +69,7 @@ impl Modify for Common {
             Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("An API key or a JWT")).build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.delete];
+            let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
                 let refused = ResponseBuilder::new()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings_core::job::Refused;
-use tidings_store::{CommandError, ReadError};
+use tidings_store::{CommandError, ReadError, SCHEDULES_MAX};
 
 use crate::{
     access,
@@ -22,6 +22,11 @@ pub(crate) fn of_command(error: CommandError) -> Problem {
             "This Idempotency-Key was used within 24 h with another body. Use a new key for a new request.",
         ),
         CommandError::AlreadyUsed => access::unauthorized(),
+        CommandError::NameTaken => Problem::new(Kind::NameTaken, "A schedule of this name is there already."),
+        CommandError::TooMany => Problem::new(
+            Kind::LimitReached,
+            format!("The tenant has {SCHEDULES_MAX} schedules, which is as many as it may have."),
+        ),
         CommandError::Busy => {
             Problem::new(Kind::Busy, "Too many changes are waiting to be committed. Nothing was done.")
                 .retry_after(SOON)

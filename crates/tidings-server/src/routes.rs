@@ -9,6 +9,7 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod queues;
+pub(crate) mod schedules;
 pub(crate) mod table;
 pub(crate) mod tenants;
 pub(crate) mod tickets;

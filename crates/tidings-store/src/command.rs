@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
-    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Seq, TenantId, Tenants,
-    Timestamp, WorkerName,
+    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Schedule, ScheduleId,
+    ScheduleSpec, Seq, TenantId, Tenants, Timestamp, WorkerName,
     job::{FailOptions, LeaseNo, Progress},
 };
 
@@ -90,6 +90,18 @@ pub enum Operation {
         id: JobId,
         idempotency: Option<Idempotency>,
     },
+    /// A new schedule `id`, or with `replaces` something else for that one of the same name to do. A name is
+    /// another's ([`CommandError::NameTaken`]) unless it is the replaced one's; beyond [`SCHEDULES_MAX`] it is
+    /// [`CommandError::TooMany`].
+    PutSchedule {
+        id: ScheduleId,
+        spec: Box<ScheduleSpec>,
+        replaces: Option<ScheduleId>,
+    },
+    PauseSchedule(ScheduleId),
+    ResumeSchedule(ScheduleId),
+    /// Jobs that it enqueued stay.
+    DeleteSchedule(ScheduleId),
     /// Makes the tenant where `create` allows it; nothing else.
     Ensure,
     /// Explicitly, by an operator. An existing tenant is returned as it is.
@@ -125,10 +137,16 @@ pub struct Claim {
 pub enum Maintain {
     /// Expires leases whose time has passed; at most `limit`.
     Rescue { limit: usize },
+    /// Fires what is due of active tenants, the longest due first: each schedule's job, its `job.queued` and its
+    /// next fire time in one. At most `limit` schedules. A fire time whose job is there is not fired again.
+    Fire { limit: usize },
     /// Moves the floor of each tenant's log by age and count and deletes at most `limit` rows below
     /// floors, with what else has expired (idempotency keys, redeemed tickets, finished jobs).
     Retain { retention: Retention, limit: usize },
 }
+
+/// How many schedules a tenant may have.
+pub const SCHEDULES_MAX: usize = 1_000;
 
 /// A repeat with the same body returns the first outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +176,8 @@ pub enum Outcome {
     Published(Vec<Published>),
     /// The job after the change.
     Job(Box<Job>),
+    /// The schedule after the change.
+    Schedule(Box<Schedule>),
     Claimed(Claimed),
     Swept(Swept),
     Done,

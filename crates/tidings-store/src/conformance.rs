@@ -7,6 +7,7 @@ mod jobs;
 mod keys;
 mod log;
 mod retention;
+mod schedules;
 mod tenants;
 mod world;
 
@@ -106,6 +107,22 @@ pub const CASES: &[Case] = cases! {
         revocations_are_numbered_in_order,
         a_deleted_tenants_keys_are_gone,
         a_ticket_is_taken_once,
+    }
+    schedules::{
+        a_schedule_reads_back,
+        a_name_belongs_to_one_schedule,
+        a_replaced_schedule_goes_on,
+        a_fire_is_one_commit_and_happens_once,
+        missed_runs_collapse_into_one,
+        a_fire_time_has_one_job_also_by_a_clock_that_was_set_back,
+        a_paused_schedule_does_not_fire,
+        a_suspended_tenants_schedules_wait,
+        a_deleted_tenants_schedules_go,
+        a_run_that_would_overlap_is_skipped,
+        many_schedules_fire_in_pieces,
+        schedules_are_listed_by_name,
+        a_tenant_has_so_many_schedules,
+        another_tenants_schedules_are_unknown,
     }
     retention::{
         a_log_is_cut_by_count,

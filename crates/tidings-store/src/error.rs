@@ -3,7 +3,7 @@ use tidings_core::job::Refused;
 /// Why one command was not done. Nothing of it was.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
-    /// No such job, key or ticket in that tenant.
+    /// No such job, schedule, key or ticket in that tenant.
     #[error("there is nothing of that id")]
     NotFound,
     #[error("there is no such tenant")]
@@ -16,6 +16,12 @@ pub enum CommandError {
     IdempotencyMismatch,
     #[error("it was used before")]
     AlreadyUsed,
+    /// By another schedule.
+    #[error("the name is taken")]
+    NameTaken,
+    /// Of schedules, in that tenant.
+    #[error("the tenant has as many as it may have")]
+    TooMany,
     /// The journal's queue, or the tenant's share of it, is full. Nothing was tried.
     #[error("too many changes are waiting to be committed")]
     Busy,

@@ -24,7 +24,7 @@ mod transition;
 pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
     Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,
-    Outcome, Published, Swept,
+    Outcome, Published, SCHEDULES_MAX, Swept,
 };
 pub use error::{CommandError, CommitError, OpenError, ReadError};
 pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};

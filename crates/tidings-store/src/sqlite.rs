@@ -16,6 +16,7 @@ mod job_row;
 mod open;
 mod readers;
 mod reads;
+mod schedule_row;
 mod schema;
 mod tenant;
 #[cfg(test)]

@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
-use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
+use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, TenantId};
 
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
@@ -60,6 +62,25 @@ pub trait Store: Send + Sync + 'static {
     /// Sorted by job type.
     async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError>;
 
+    async fn schedule(&self, _: &TenantId, _: &ScheduleName) -> Result<Option<Schedule>, ReadError> {
+        Err(no_schedules())
+    }
+
+    /// Sorted by name, after `after`; at most `limit`.
+    async fn schedules(
+        &self,
+        _: &TenantId,
+        _after: Option<&ScheduleName>,
+        _limit: usize,
+    ) -> Result<Vec<Schedule>, ReadError> {
+        Err(no_schedules())
+    }
+
+    /// How long it is until a schedule of any active tenant is due; zero where one is due now.
+    async fn next_fire_in(&self) -> Result<Option<Duration>, ReadError> {
+        Err(no_schedules())
+    }
+
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError>;
 
     /// Sorted by id, after `after`; at most `limit`.
@@ -82,4 +103,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Revocations after the `n`th; at most 1,000.
     async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError>;
+}
+
+/// Of a stand-in that keeps none. Every store keeps them: the suite has cases of it.
+fn no_schedules() -> ReadError {
+    ReadError::Unavailable("this store keeps no schedules".into())
 }

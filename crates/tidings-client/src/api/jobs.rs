@@ -33,7 +33,7 @@ pub struct EnqueueRequest {
 }
 
 /// Durations as texts: `1s`, `5m`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BackoffRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,

@@ -19,6 +19,7 @@ use crate::{
     rescue::{self, LeaseActivity},
     retention,
     revocation::Closing,
+    schedules,
     services::Services,
     settings::Settings,
     streams::{self, InBand},
@@ -134,13 +135,16 @@ impl App {
 
     /// What one node at a time does for all.
     fn start_duties(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, duties, journal, .. } = &*self.0;
+        let Parts { services, duties, store, journal, .. } = &*self.0;
         let (rescuing, lease) = (journal.clone(), config.jobs.lease.0);
         let rescue = move || rescue::run(rescuing.clone(), activity.clone(), lease);
         services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
         let (removing, kept) = (journal.clone(), config.retention.clone());
         let retention = move || retention::run(removing.clone(), kept.clone());
         services.spawn("retention", duties.clone().run(Duty::Retention, retention));
+        let (looked_at, firing) = (store.clone(), journal.clone());
+        let schedules = move || schedules::run(looked_at.clone(), firing.clone());
+        services.spawn("schedules", duties.clone().run(Duty::Schedules, schedules));
     }
 }
 

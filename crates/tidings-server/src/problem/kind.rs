@@ -69,6 +69,10 @@ kinds! {
     WrongState = "wrong-state", CONFLICT, "The job is in another state";
     /// A live job that the credential may not see holds the unique key. Wait for it, or use another key.
     UniqueKeyHeld = "unique-key-held", CONFLICT, "The unique key is held";
+    /// A schedule of that name is there, perhaps one that the credential may not see. Use another name.
+    NameTaken = "name-taken", CONFLICT, "The name is taken";
+    /// The tenant has as many of these as it may have. The detail says how many; delete one first.
+    LimitReached = "limit-reached", CONFLICT, "The tenant has as many as it may have";
     /// The cursor is of another epoch, ahead of the head, or its range has expired: `reason` says which.
     /// Start again from `oldest`.
     CursorGone = "cursor-gone", GONE, "The cursor has no place in this log";

@@ -3,7 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod enqueue;
 pub(crate) mod events;
-mod held;
+pub(crate) mod held;
 pub(crate) mod list;
 pub(crate) mod retry;
 pub(crate) mod show;
@@ -14,7 +14,7 @@ use tidings_store::Store;
 use crate::{problem::Problem, refusal};
 
 pub(crate) use cancel::cancel;
-pub(crate) use enqueue::{EnqueueRequest, enqueue};
+pub(crate) use enqueue::{EnqueueRequest, ScheduledJobRequest, enqueue};
 pub(crate) use events::events;
 pub(crate) use list::list;
 pub(crate) use retry::retry;

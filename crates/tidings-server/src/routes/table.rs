@@ -11,7 +11,7 @@ use crate::{
     openapi, streams,
 };
 
-use super::{events, health, jobs, keys, leases, queues, tenants, tickets};
+use super::{events, health, jobs, keys, leases, queues, schedules, tenants, tickets};
 
 /// A path with its handlers.
 type Route = (&'static str, MethodRouter<App>);
@@ -52,6 +52,11 @@ fn api() -> Vec<Route> {
         ("/api/v1/leases/{id}/fail", post(leases::fail)),
         ("/api/v1/leases/{id}/release", post(leases::release)),
         ("/api/v1/queues", get(queues::queues)),
+        ("/api/v1/schedules", post(schedules::create).get(schedules::list)),
+        ("/api/v1/schedules/{name}", get(schedules::show).put(schedules::put).delete(schedules::delete)),
+        ("/api/v1/schedules/{name}/pause", post(schedules::pause)),
+        ("/api/v1/schedules/{name}/resume", post(schedules::resume)),
+        ("/api/v1/schedules/{name}/trigger", post(schedules::trigger)),
         ("/api/v1/events", post(events::publish).get(events::read)),
         ("/api/v1/ws", get(streams::ws)),
         ("/api/v1/tickets", post(tickets::mint)),

@@ -12,6 +12,7 @@ struct Ids {
     finished: String,
     lease: String,
     key: String,
+    schedule: String,
 }
 
 async fn furnish(site: &Site, tenant: &str) -> Ids {
@@ -24,12 +25,16 @@ async fn furnish(site: &Site, tenant: &str) -> Ids {
     let lease = site.lease(&who, "b").await;
     let key =
         text(&site.post("/api/v1/keys", &who, &json!({"name": "k", "scopes": "events:read"})).await.ok(201));
-    Ids { job, finished, lease, key }
+    // Each tenant's own name, so that the other's is one that never was.
+    let schedule = format!("nightly-{tenant}");
+    let body = json!({"name": schedule, "cron": "@yearly", "job": {"type": "a"}});
+    site.post("/api/v1/schedules", &who, &body).await.ok(201);
+    Ids { job, finished, lease, key, schedule }
 }
 
 /// Every operation that takes an id.
 fn operations(ids: &Ids) -> Vec<(Method, String, Option<String>)> {
-    let Ids { job, finished, lease, key } = ids;
+    let Ids { job, finished, lease, key, schedule } = ids;
     let post = |path: String, body: &str| (Method::POST, path, (!body.is_empty()).then(|| body.to_owned()));
     let mut all = vec![
         (Method::GET, format!("/api/v1/jobs/{job}"), None),
@@ -40,6 +45,11 @@ fn operations(ids: &Ids) -> Vec<(Method, String, Option<String>)> {
         post(format!("/api/v1/jobs/{job}/retry"), ""),
         (Method::GET, format!("/api/v1/keys/{key}"), None),
         (Method::DELETE, format!("/api/v1/keys/{key}"), None),
+        (Method::GET, format!("/api/v1/schedules/{schedule}"), None),
+        post(format!("/api/v1/schedules/{schedule}/pause"), ""),
+        post(format!("/api/v1/schedules/{schedule}/resume"), ""),
+        post(format!("/api/v1/schedules/{schedule}/trigger"), ""),
+        (Method::DELETE, format!("/api/v1/schedules/{schedule}"), None),
     ];
     for (report, body) in [
         ("heartbeat", ""),
@@ -71,8 +81,15 @@ async fn another_tenants_ids_are_ids_that_never_were() {
         finished: NOWHERE.into(),
         lease: format!("acme~{NOWHERE}~1"),
         key: NOWHERE.into(),
+        schedule: "never".into(),
     };
-    let unread = Ids { job: "x".into(), finished: "%20".into(), lease: "acme~x~1".into(), key: "..".into() };
+    let unread = Ids {
+        job: "x".into(),
+        finished: "%20".into(),
+        lease: "acme~x~1".into(),
+        key: "..".into(),
+        schedule: "-Nightly".into(),
+    };
     for who in intruders.iter().chain([&site.operator("beta")]) {
         let foreign = operations(&acme);
         for (n, operation) in foreign.iter().enumerate() {
@@ -103,10 +120,18 @@ async fn lists_logs_and_claims_hold_nothing_of_another_tenant() {
         site.enqueue(&who, json!({"type": "a", "payload": tenant, "unique_key": "k", "owner": "ana"})).await;
         site.post("/api/v1/events", &who, &json!({"type": "note", "data": tenant})).await.ok(201);
         site.key(tenant, Some("ana"), "events:read").await;
+        let schedule = json!({"name": "nightly", "cron": "@yearly", "job": {"type": "a", "payload": tenant}});
+        site.post("/api/v1/schedules", &who, &schedule).await.ok(201);
     }
     let scopes = "jobs:read:all jobs:work events:read events:detail keys:manage";
     let who = site.key("beta", None, scopes).await;
-    for path in ["/api/v1/jobs", "/api/v1/events?verbosity=detail", "/api/v1/keys", "/api/v1/queues"] {
+    for path in [
+        "/api/v1/jobs",
+        "/api/v1/events?verbosity=detail",
+        "/api/v1/keys",
+        "/api/v1/queues",
+        "/api/v1/schedules",
+    ] {
         let answer = site.get(path, &who).await;
         answer.ok(200);
         let text = String::from_utf8_lossy(&answer.body).into_owned();

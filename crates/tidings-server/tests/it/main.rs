@@ -12,6 +12,7 @@ mod leases;
 mod lifecycle;
 mod mount;
 mod openapi;
+mod schedules;
 mod site;
 mod tenants;
 mod tickets;

@@ -46,6 +46,10 @@ async fn the_document_describes_what_is_answered() {
     assert_described(&document, "NewKey", &key);
     let keys = site.get("/api/v1/keys", &who).await.ok(200);
     assert_described(&document, "Key", &keys["keys"][0]);
+    let body = json!({"name": "n", "cron": "@daily", "job": {"type": "a", "owner": "ana", "subject": "s"}});
+    let schedule = site.post("/api/v1/schedules", &who, &body).await.ok(201);
+    assert_described(&document, "Schedule", &schedule);
+    assert_described(&document, "ScheduledJob", &schedule["job"]);
     let gone = site.get("/api/v1/events?since=99", &who).await;
     gone.problem(410);
     assert_described(&document, "Problem", &gone.json());

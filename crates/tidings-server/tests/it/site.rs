@@ -1,13 +1,20 @@
 //! A server for one test, and a client that speaks to its router.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tidings_core::{Entropy as _, SystemClock, SystemEntropy};
+use tidings_core::{Clock, Entropy as _, SystemClock, SystemEntropy, Timestamp};
 use tidings_server::{
     App,
     config::{Loaded, Sources},
@@ -22,6 +29,22 @@ pub(crate) struct Site {
     router: Router,
     folder: PathBuf,
     admin: String,
+}
+
+/// The machine's clock, set forward as far as a test likes.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ShiftedClock(Arc<AtomicI64>);
+
+impl ShiftedClock {
+    pub(crate) fn forward(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros() + self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// A credential and the tenant that an operator names with it.
@@ -60,18 +83,19 @@ impl Site {
     }
 
     pub(crate) async fn with(settings: &[&str]) -> Self {
-        Self::on(folder(), settings).await
+        Self::on(folder(), settings, Arc::new(SystemClock)).await
     }
 
     /// Stops in order and starts again on the same folder.
     pub(crate) async fn restart(self) -> Self {
         self.app.stop(Duration::from_secs(5)).await;
-        Self::on(self.folder, &[]).await
+        Self::on(self.folder, &[], Arc::new(SystemClock)).await
     }
 
-    async fn on(folder: PathBuf, settings: &[&str]) -> Self {
+    /// On a folder that may have been used before, by a clock of the test's.
+    pub(crate) async fn on(folder: PathBuf, settings: &[&str], clock: Arc<dyn Clock>) -> Self {
         let config = configured(&folder, settings).config;
-        let app = App::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.expect("starts");
+        let app = App::start(config, clock, Arc::new(SystemEntropy)).await.expect("starts");
         let admin = std::fs::read_to_string(&app.admin_key().path).expect("the key's file").trim().to_owned();
         Self { router: app.router(), app, folder, admin }
     }
@@ -110,6 +134,10 @@ impl Site {
 
     pub(crate) async fn post(&self, path: &str, who: &As, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(who), &[], Some(&body.to_string())).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, who: &As, body: &Value) -> Answer {
+        self.send(Method::PUT, path, Some(who), &[], Some(&body.to_string())).await
     }
 
     /// A post with nothing in it.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
-use tidings_core::{JobId, NewJob, TenantId};
+use tidings_core::{JobId, NewJob, ScheduleId, TenantId};
 
 use crate::{Command, Idempotency, Operation};
 
@@ -44,6 +44,13 @@ fn of_operation(tenant: &TenantId, operation: &Operation, keys: &mut Keys) {
             keys.extend([job_key(*job), job_key(*id)]);
             of_idempotency(tenant, idempotency.as_ref(), keys);
         }
+        Operation::PutSchedule { id, spec, replaces } => {
+            keys.push(schedule_key(replaces.unwrap_or(*id)));
+            keys.push(hash(("schedule name", tenant, &spec.name)));
+        }
+        Operation::PauseSchedule(id) | Operation::ResumeSchedule(id) | Operation::DeleteSchedule(id) => {
+            keys.push(schedule_key(*id));
+        }
         Operation::Ensure
         | Operation::Create
         | Operation::SetState(_)
@@ -71,6 +78,10 @@ fn of_idempotency(tenant: &TenantId, idempotency: Option<&Idempotency>, keys: &m
 /// A job's id is the same in whichever tenant a caller names it; in another than its own it finds nothing.
 fn job_key(id: JobId) -> u64 {
     hash(("job", id))
+}
+
+fn schedule_key(id: ScheduleId) -> u64 {
+    hash(("schedule", id))
 }
 
 fn hash(value: impl Hash) -> u64 {

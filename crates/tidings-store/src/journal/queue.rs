@@ -57,6 +57,7 @@ fn bytes_of(command: &Command) -> usize {
         Command::Tenant { operation: Operation::Publish { events, .. }, .. } => {
             events.iter().map(|event| event.body.len() + COMMAND_BYTES).sum()
         }
+        Command::Tenant { operation: Operation::PutSchedule { spec, .. }, .. } => spec.job.payload.len(),
         Command::Tenant { operation: Operation::Complete { result, .. }, .. } => {
             result.as_ref().map_or(0, tidings_core::RawJson::len)
         }

@@ -9,6 +9,7 @@ mod publish;
 mod report;
 mod rescue;
 mod retain;
+mod schedules;
 mod tenants;
 
 use super::{fault::Stop, txn::Txn};
@@ -23,6 +24,7 @@ impl Txn<'_> {
             Command::PutOperatorKey(key) => self.put_operator_key(key),
             Command::RevokeOperatorKey(id) => self.revoke_operator_key(*id),
             Command::Maintain(Maintain::Rescue { limit }) => self.rescue(*limit).map(Outcome::Swept),
+            Command::Maintain(Maintain::Fire { limit }) => self.fire(*limit).map(Outcome::Swept),
             Command::Maintain(Maintain::Retain { retention, limit }) => {
                 self.retain(*retention, *limit).map(Outcome::Swept)
             }
@@ -57,6 +59,12 @@ impl Txn<'_> {
             Operation::Retry { job, id, idempotency } => {
                 self.retry(tenant, create, *job, *id, idempotency.as_ref())
             }
+            Operation::PutSchedule { id, spec, replaces } => {
+                self.put_schedule(tenant, create, *id, spec, *replaces)
+            }
+            Operation::PauseSchedule(id) => self.pause_schedule(tenant, create, *id),
+            Operation::ResumeSchedule(id) => self.resume_schedule(tenant, create, *id),
+            Operation::DeleteSchedule(id) => self.delete_schedule(tenant, create, *id),
             Operation::Ensure => self.writable(tenant, create).map(|_| Outcome::Done),
             Operation::Create => self.create(tenant),
             Operation::SetState(state) => self.set_state(tenant, *state),

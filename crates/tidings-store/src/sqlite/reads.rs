@@ -1,14 +1,18 @@
 //! Reading: each call is one read transaction of at most a page.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
-use tidings_core::{Event, Grant, Job, JobId, JobType, KeyId, Seq, TenantId, Timestamp};
+use tidings_core::{
+    Event, Grant, Job, JobId, JobType, KeyId, Schedule, ScheduleName, Seq, TenantId, Timestamp,
+};
 
 use super::{
     SqliteStore,
     column::{get_parsed, get_time, get_time_opt, get_u64},
     event_row::{self, Collected},
-    job_row,
+    job_row, schedule_row,
     tenant::{self, Tenant, TenantKey},
 };
 use crate::{
@@ -91,6 +95,39 @@ impl Store for SqliteStore {
         let (id, now) = (tenant.clone(), self.clock.now());
         let queues = self.readers.read(move |conn| with(conn, &id, |t| queues(conn, t.key, now))).await?;
         Ok(queues.unwrap_or_default())
+    }
+
+    async fn schedule(&self, tenant: &TenantId, name: &ScheduleName) -> Result<Option<Schedule>, ReadError> {
+        let (id, name) = (tenant.clone(), name.clone());
+        let found = self
+            .readers
+            .read(move |conn| {
+                with(conn, &id, |tenant| schedule_row::find(conn, tenant.key, &tenant.id, &name))
+            })
+            .await?;
+        Ok(found.flatten())
+    }
+
+    async fn schedules(
+        &self,
+        tenant: &TenantId,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Vec<Schedule>, ReadError> {
+        let (id, after, limit) = (tenant.clone(), after.cloned(), sql_limit(limit));
+        let found = self
+            .readers
+            .read(move |conn| {
+                with(conn, &id, |t| schedule_row::list(conn, t.key, &t.id, after.as_ref(), limit))
+            })
+            .await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    async fn next_fire_in(&self) -> Result<Option<Duration>, ReadError> {
+        let now = self.clock.now();
+        let next = self.readers.read(schedule_row::next_due).await?;
+        Ok(next.map(|next| next.since(now)))
     }
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {

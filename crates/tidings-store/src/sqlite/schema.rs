@@ -4,7 +4,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_log_and_queue.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_log_and_queue.sql"), include_str!("migrations/0002_schedules.sql")];
 
 /// Brings the schema up to date, one transaction for each step.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {

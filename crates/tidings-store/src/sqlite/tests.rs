@@ -2,6 +2,7 @@
 
 mod folder;
 mod model;
+mod schedules;
 
 use std::{
     collections::HashMap,

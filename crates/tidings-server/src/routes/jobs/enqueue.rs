@@ -55,6 +55,57 @@ pub(crate) struct EnqueueRequest {
     subject: Option<Subject>,
 }
 
+/// The job of a schedule: as one that is enqueued, but its fire time is its time, and `overlap` decides
+/// over its unique key.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ScheduledJobRequest)]
+pub(crate) struct ScheduledJobRequest {
+    /// `[a-z0-9][a-z0-9._-]{0,62}`
+    #[schema(value_type = String, example = "report")]
+    r#type: JobType,
+    /// Any JSON; null where absent.
+    #[schema(value_type = Option<Object>)]
+    payload: Option<RawJson>,
+    /// −1000 to 1000; higher is leased first.
+    #[schema(minimum = -1000, maximum = 1000)]
+    priority: Option<i64>,
+    /// 1 to 100; 5 where absent.
+    #[schema(minimum = 1, maximum = 100)]
+    max_attempts: Option<u64>,
+    #[schema(value_type = Option<BackoffRequest>)]
+    backoff: Option<Object<BackoffRequest>>,
+    /// Whoever makes the schedule, where absent.
+    #[schema(value_type = Option<String>, max_length = 255)]
+    owner: Option<UserId>,
+    #[schema(value_type = Option<String>, max_length = 255)]
+    subject: Option<Subject>,
+}
+
+impl ScheduledJobRequest {
+    pub(crate) fn into_spec(
+        self,
+        path: &str,
+        principal: &Principal,
+        limits: &Limits,
+    ) -> Result<JobSpec, Problem> {
+        let Self { r#type, payload, priority, max_attempts, backoff, owner, subject } = self;
+        let (run_at, unique_key) = (None, None);
+        let job = EnqueueRequest {
+            r#type,
+            payload,
+            run_at,
+            priority,
+            unique_key,
+            max_attempts,
+            backoff,
+            owner,
+            subject,
+        };
+        job.into_spec(path, principal, limits)
+    }
+}
+
 /// The wait before attempt n is `base · 2^(n − 1)`, at most `max`, less a random half.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +169,11 @@ impl EnqueueRequest {
         limits: &Limits,
         ids: &Ids,
     ) -> Result<NewJob, Problem> {
+        let run_at = self.run_at;
+        Ok(NewJob { spec: self.into_spec(path, principal, limits)?, id: ids.job(), run_at })
+    }
+
+    fn into_spec(self, path: &str, principal: &Principal, limits: &Limits) -> Result<JobSpec, Problem> {
         let payload = self.payload.unwrap_or_else(RawJson::null);
         if payload.len() > limits.event_bytes {
             let max = limits.event_bytes;
@@ -139,7 +195,7 @@ impl EnqueueRequest {
             spec.backoff = backoff.into_backoff();
         }
         spec.validate().map_err(|e| invalid(path, e))?;
-        Ok(NewJob { id: ids.job(), spec, run_at: self.run_at })
+        Ok(spec)
     }
 }
 

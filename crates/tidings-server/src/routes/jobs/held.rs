@@ -13,7 +13,7 @@ const WITHHELD: &[u8] = br#"{"unique_key_held":true}"#;
 
 /// Each job's text. What was committed is never answered by an error: only where nothing was made is a
 /// job that may not be shown a problem.
-pub(super) async fn shown<'e>(
+pub(crate) async fn shown<'e>(
     store: &dyn Store,
     access: &Access<may::WriteJobs>,
     enqueued: &'e [Enqueued],

@@ -78,7 +78,12 @@ impl Txn<'_> {
         self.finish_enqueue(key, idempotency, enqueued)
     }
 
-    fn enqueue_one(&mut self, key: TenantKey, tenant: &TenantId, new: &NewJob) -> Result<Enqueued, Stop> {
+    pub(super) fn enqueue_one(
+        &mut self,
+        key: TenantKey,
+        tenant: &TenantId,
+        new: &NewJob,
+    ) -> Result<Enqueued, Stop> {
         if let Some(unique_key) = &new.spec.unique_key
             && let Some(held) = job_row::find_unique(self.conn, key, tenant, &new.spec.job_type, unique_key)?
         {

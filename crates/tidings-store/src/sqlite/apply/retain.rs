@@ -17,9 +17,10 @@ use crate::{
 const TENANTS_MAX: usize = 1_000;
 
 /// What belongs to a tenant and goes with it, with the columns that name a row.
-const OWNED: [&str; 5] = [
+const OWNED: [&str; 6] = [
     "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM jobs WHERE key IN (SELECT key FROM jobs WHERE tenant_key = ? LIMIT ?)",
+    "DELETE FROM schedules WHERE key IN (SELECT key FROM schedules WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM idempotency WHERE (tenant_key, route, key) IN
          (SELECT tenant_key, route, key FROM idempotency WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE tenant_key = ? LIMIT ?)",

@@ -5,6 +5,7 @@ use crate::{
     CommandError, Outcome, TenantState,
     sqlite::{
         fault::Stop,
+        schedule_row,
         tenant::{DELETED, Tenant, TenantKey, state_code},
         txn::Txn,
     },
@@ -52,6 +53,7 @@ impl Txn<'_> {
         self.conn
             .prepare_cached("UPDATE tenants SET state = ? WHERE key = ?")?
             .execute(params![state_code(state), key])?;
+        schedule_row::set_firing(self.conn, key, state == TenantState::Active)?;
         if state == TenantState::Suspended {
             self.revoke_tenant(id)?;
         }
@@ -66,6 +68,7 @@ impl Txn<'_> {
         self.conn
             .prepare_cached("UPDATE tenants SET state = ? WHERE key = ?")?
             .execute(params![DELETED, key])?;
+        schedule_row::set_firing(self.conn, key, false)?;
         self.revoke_tenant(id)?;
         Ok(Outcome::Done)
     }
