@@ -25,6 +25,8 @@ mod plan;
 mod pool;
 mod reads;
 mod retain;
+mod schedule_row;
+mod schedules;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -49,6 +51,8 @@ use url::Target;
 
 /// What [`write::Arrays`] and the call's head come to.
 const COMMIT_PARAMETERS: usize = 62;
+/// With what fires schedules besides.
+const FIRE_PARAMETERS: usize = COMMIT_PARAMETERS + 7;
 
 /// A store on PostgreSQL. A clone is the same store.
 #[derive(Clone)]
@@ -63,6 +67,7 @@ struct Inner {
     concurrency: HashMap<JobType, u32>,
     turns: Turns,
     commit_sql: String,
+    fire_sql: String,
     /// This process among the nodes.
     node: Id,
     /// The tenant that retention looked at last; `None` before the first.
@@ -89,7 +94,8 @@ impl PostgresStore {
             entropy,
             concurrency: config.concurrency,
             turns: Turns::default(),
-            commit_sql: write::statement(COMMIT_PARAMETERS),
+            commit_sql: write::statement("commit", COMMIT_PARAMETERS),
+            fire_sql: write::statement("fire", FIRE_PARAMETERS),
             node: Id(node),
             retained_to: Mutex::new(None),
         })))

@@ -23,6 +23,15 @@ impl Inner {
         command: &Command,
     ) -> Result<Result<Outcome, CommandError>, CommitError> {
         let call = match command {
+            Command::Tenant {
+                tenant,
+                create,
+                operation:
+                    operation @ (Operation::PutSchedule { .. }
+                    | Operation::PauseSchedule(_)
+                    | Operation::ResumeSchedule(_)
+                    | Operation::DeleteSchedule(_)),
+            } => return self.commit_schedule(lane, tenant, *create, operation).await,
             Command::Tenant { tenant, create, operation } => {
                 Call { tenant: Some(tenant), ..Call::of(operation, *create) }
             }
@@ -33,7 +42,7 @@ impl Inner {
             Command::Maintain(Maintain::Retain { retention, limit }) => {
                 return Ok(Ok(Outcome::Swept(self.retain(*retention, *limit).await?)));
             }
-            Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. }) => {
+            Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. } | Maintain::Fire { .. }) => {
                 return Ok(Err(CommandError::Rejected("this goes with others".into())));
             }
         };

@@ -4,6 +4,7 @@ mod answer;
 mod claim;
 mod decide;
 mod enqueue;
+mod fire;
 mod looked;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ impl Inner {
         for segment in commands.chunk_by(|a, b| goes_along(a) && goes_along(b)) {
             let places: Vec<usize> = (first..first + segment.len()).collect();
             first += segment.len();
-            if goes_along(&segment[0]) {
+            if goes_along(&segment[0]) || is_fire(&segment[0]) {
                 self.commit_together(lane, commands, places, &mut progress).await?;
             } else {
                 let outcome = self.commit_alone(lane, &segment[0]).await;
@@ -118,7 +119,8 @@ impl Inner {
         let injected = self.time.injected();
         let mut parameters = vec![(&injected as &(dyn tokio_postgres::types::ToSql + Sync), INT8)];
         parameters.extend(arrays.parameters());
-        let row = self.lanes.call(lane, &self.commit_sql, &parameters).await?;
+        let sql = if plan.schedules.is_empty() { &self.commit_sql } else { &self.fire_sql };
+        let row = self.lanes.call(lane, sql, &parameters).await?;
         let written = write::read(&row).map_err(|error| CommitError::Unknown(error.to_string()))?;
         self.time.heard(written.now);
         Ok(written)
@@ -165,8 +167,17 @@ const fn goes_along(command: &Command) -> bool {
                 | Operation::RenewEpoch
                 | Operation::PutKey(_)
                 | Operation::RevokeKey(_)
+                | Operation::PutSchedule { .. }
+                | Operation::PauseSchedule(_)
+                | Operation::ResumeSchedule(_)
+                | Operation::DeleteSchedule(_)
         ),
         Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. }) => true,
         Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) | Command::Maintain(_) => false,
     }
+}
+
+/// Looks, decides and writes like those that go together, but in a transaction of its own.
+const fn is_fire(command: &Command) -> bool {
+    matches!(command, Command::Maintain(Maintain::Fire { .. }))
 }

@@ -11,6 +11,7 @@ use super::{
     fault::Fault,
     job_row::{self, Seen, job_columns},
     pool::Pool,
+    schedule_row::{self, SeenSchedule, schedule_columns},
 };
 use crate::TenantState;
 
@@ -151,6 +152,31 @@ pub(super) async fn expired(
     Ok((then, jobs))
 }
 
-const fn state(code: i16) -> TenantState {
+/// Schedules that are due, with the time it was then. One that does not read back holds the others not up.
+pub(super) async fn due(
+    pool: &Pool,
+    now: Option<i64>,
+    max: usize,
+) -> Result<(Timestamp, Vec<SeenSchedule>), Fault> {
+    let max = i32::try_from(max).unwrap_or(i32::MAX);
+    let rows = pool
+        .query(
+            concat!("SELECT now, ", schedule_columns!(), " FROM tidings.look_due($1, $2)"),
+            &[(&now, Type::INT8), (&max, Type::INT4)],
+        )
+        .await?;
+    let mut due = Vec::new();
+    let mut then = Timestamp::default();
+    for row in rows {
+        then = Columns::of(&row).time(0)?;
+        match schedule_row::from_row(&row, 1) {
+            Ok(seen) => due.extend(seen),
+            Err(error) => tracing::error!(%error, "a schedule does not read back and does not fire"),
+        }
+    }
+    Ok((then, due))
+}
+
+pub(super) const fn state(code: i16) -> TenantState {
     if code == 0 { TenantState::Active } else { TenantState::Suspended }
 }

@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0004_reading.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0005_housekeeping.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0006_cluster.sql"), compatible_from: 1 },
+    Migration { sql: include_str!("migrations/0007_schedules.sql"), compatible_from: 1 },
 ];
 
 /// Ours among the advisory locks of the database ("tidings").

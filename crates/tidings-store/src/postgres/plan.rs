@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use tidings_core::{Entropy, Epoch, Job, NewEvent, TenantId, Timestamp, job::Step};
+use tidings_core::{Entropy, Epoch, Job, NewEvent, Schedule, TenantId, Timestamp, job::Step};
 
 use crate::Idempotency;
 
@@ -21,6 +21,7 @@ pub(super) struct Plan {
     pub(super) keys: Vec<PlannedKey>,
     pub(super) tickets: Vec<PlannedTicket>,
     pub(super) moved: Vec<(UnitNo, i64)>,
+    pub(super) schedules: Vec<PlannedSchedule>,
 }
 
 #[derive(Debug)]
@@ -69,6 +70,15 @@ pub(super) struct PlannedTicket {
     pub(super) unit: UnitNo,
     pub(super) id: [u8; 16],
     pub(super) expires_at: Timestamp,
+}
+
+/// Where a schedule stands once its unit is done.
+#[derive(Debug)]
+pub(super) struct PlannedSchedule {
+    pub(super) unit: UnitNo,
+    /// The version that was decided on.
+    pub(super) before: i64,
+    pub(super) schedule: Schedule,
 }
 
 impl Plan {

@@ -1,7 +1,9 @@
 //! Reading: each call is one statement of at most a page.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use tidings_core::{Epoch, Event, Grant, Job, JobId, JobType, KeyId, Seq, TenantId};
+use tidings_core::{Epoch, Event, Grant, Job, JobId, JobType, KeyId, Schedule, ScheduleName, Seq, TenantId};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -10,6 +12,7 @@ use super::{
     event_row::{self, event_columns},
     fault::Fault,
     job_row::{self, job_columns, state_code},
+    schedule_row::{self, schedule_columns},
 };
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
@@ -123,6 +126,34 @@ impl Store for PostgresStore {
         Ok(rows.iter().map(queue).collect::<codec::Result<_>>().map_err(Fault::from)?)
     }
 
+    async fn schedule(&self, tenant: &TenantId, name: &ScheduleName) -> Result<Option<Schedule>, ReadError> {
+        Ok(self.read_schedules(tenant, Some(name), None, 1).await?.pop())
+    }
+
+    async fn schedules(
+        &self,
+        tenant: &TenantId,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.read_schedules(tenant, None, after, limit).await?)
+    }
+
+    async fn next_fire_in(&self) -> Result<Option<Duration>, ReadError> {
+        let now = self.0.time.injected();
+        let rows = self
+            .read(
+                "SELECT (SELECT s.due_at FROM tidings.schedules s WHERE s.due_at IS NOT NULL ORDER BY s.due_at LIMIT 1),
+                        coalesce($1, tidings.micros())",
+                &[(&now, Type::INT8)],
+            )
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let at = Columns::of(row);
+        let (due, now) = (at.time_opt(0).map_err(Fault::from)?, at.time(1).map_err(Fault::from)?);
+        Ok(due.map(|due| due.since(now)))
+    }
+
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
         let rows = self
             .read(
@@ -215,6 +246,35 @@ impl PostgresStore {
             Err(Fault::Doubtful(_) | Fault::Again(_)) => self.0.pool.query(sql, parameters).await,
             result => result,
         }
+    }
+
+    async fn read_schedules(
+        &self,
+        tenant: &TenantId,
+        name: Option<&ScheduleName>,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Vec<Schedule>, Fault> {
+        let rows = self
+            .read(
+                concat!(
+                    "SELECT ",
+                    schedule_columns!(),
+                    " FROM tidings.read_schedules($1, $2, $3, $4) AS schedule"
+                ),
+                &[
+                    (&tenant.as_str(), Type::TEXT),
+                    (&name.map(ScheduleName::as_str), Type::TEXT),
+                    (&after.map(ScheduleName::as_str), Type::TEXT),
+                    (&sql_limit(limit), Type::INT8),
+                ],
+            )
+            .await?;
+        let mut schedules = Vec::with_capacity(rows.len());
+        for row in &rows {
+            schedules.extend(schedule_row::from_row(row, 0)?.map(|seen| seen.schedule));
+        }
+        Ok(schedules)
     }
 
     async fn read_events(

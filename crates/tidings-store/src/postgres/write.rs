@@ -89,11 +89,11 @@ impl<T: tokio_postgres::types::ToSql + Send + Sync> Column for T {
 }
 
 /// The statement: as many parameters as [`Arrays`] has columns after the first three.
-pub(super) fn statement(parameters: usize) -> String {
+pub(super) fn statement(function: &str, parameters: usize) -> String {
     let places: Vec<_> = (1..=parameters).map(|n| format!("${n}")).collect();
     format!(
         "SELECT verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now
-         FROM tidings.commit({})",
+         FROM tidings.{function}({})",
         places.join(", ")
     )
 }
@@ -106,6 +106,10 @@ impl<'p> Arrays<'p> {
         arrays.job_states(plan);
         arrays.job_specs(plan);
         arrays.rest(plan);
+        // Only one of the two functions takes them.
+        if !plan.schedules.is_empty() {
+            arrays.schedules(plan);
+        }
         arrays
     }
 
@@ -213,6 +217,20 @@ impl<'p> Arrays<'p> {
         self.push(Type::INT8_ARRAY, plan.tickets.iter().map(|t| t.expires_at.as_micros()));
         self.push(Type::INT4_ARRAY, plan.moved.iter().map(|(unit, _)| place(*unit)));
         self.push(Type::INT8_ARRAY, plan.moved.iter().map(|(_, id)| *id));
+    }
+
+    fn schedules(&mut self, plan: &'p Plan) {
+        let after = || plan.schedules.iter().map(|planned| &planned.schedule);
+        self.push(Type::INT4_ARRAY, plan.schedules.iter().map(|planned| place(planned.unit)));
+        self.push(Type::UUID_ARRAY, after().map(|schedule| Id(*schedule.id.as_bytes())));
+        self.push(Type::INT8_ARRAY, plan.schedules.iter().map(|planned| planned.before));
+        self.push(Type::INT8_ARRAY, after().map(|schedule| schedule.next_fire.map(Timestamp::as_micros)));
+        self.push(Type::INT8_ARRAY, after().map(|schedule| schedule.last_fire.map(|(at, _)| at.as_micros())));
+        self.push(
+            Type::UUID_ARRAY,
+            after().map(|schedule| schedule.last_fire.map(|(_, job)| Id(*job.as_bytes()))),
+        );
+        self.push(Type::INT8_ARRAY, after().map(|schedule| schedule.last_skip.map(Timestamp::as_micros)));
     }
 }
 

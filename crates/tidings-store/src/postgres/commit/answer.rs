@@ -46,6 +46,11 @@ pub(super) enum Answer {
         units: Vec<UnitNo>,
         found: usize,
     },
+    /// Each schedule its unit; another node may have been faster.
+    Fired {
+        units: Vec<UnitNo>,
+        found: usize,
+    },
 }
 
 /// What one job of an enqueue command comes to.
@@ -148,6 +153,15 @@ impl Inner {
                 let rows = units.iter().filter(|unit| settled.verdict(**unit) == Verdict::Done).count();
                 return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found) })));
             }
+            Answer::Fired { units, found } => {
+                let verdicts = || units.iter().map(|unit| settled.verdict(*unit));
+                // A unique key that is held is seen by looking again.
+                if !last && verdicts().any(|verdict| verdict == Verdict::Moved) {
+                    return None;
+                }
+                let rows = verdicts().filter(|verdict| *verdict == Verdict::Done).count();
+                return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found) })));
+            }
             Answer::Done { unit }
             | Answer::Job { unit, .. }
             | Answer::Leased { unit, .. }
@@ -208,7 +222,9 @@ fn done(answer: Answer, settled: &mut Settled) -> Result<Outcome, CommandError> 
         Answer::Enqueued { entries, .. } => Outcome::Enqueued(settled.enqueued(entries)),
         Answer::Published { events, .. } => Outcome::Published(settled.published(events)),
         Answer::Refused { error, .. } => return Err(error),
-        Answer::Done { .. } | Answer::Claimed { .. } | Answer::Rescued { .. } => Outcome::Done,
+        Answer::Done { .. } | Answer::Claimed { .. } | Answer::Rescued { .. } | Answer::Fired { .. } => {
+            Outcome::Done
+        }
     })
 }
 
@@ -231,5 +247,8 @@ const fn is_new(command: &Command) -> bool {
 }
 
 fn is_limit(command: &Command, found: usize) -> bool {
-    matches!(command, Command::Maintain(crate::Maintain::Rescue { limit }) if *limit == found)
+    matches!(
+        command,
+        Command::Maintain(crate::Maintain::Rescue { limit } | crate::Maintain::Fire { limit }) if *limit == found
+    )
 }

@@ -15,7 +15,7 @@ use super::{
     answer::Answer,
     looked::Looked,
 };
-use crate::{Command, CommandError, Idempotency, Operation, TenantState, transition};
+use crate::{Command, CommandError, Idempotency, Maintain, Operation, TenantState, transition};
 
 pub(super) struct Decider<'a> {
     pub(super) limits: &'a HashMap<JobType, u32>,
@@ -33,6 +33,7 @@ impl Decider<'_> {
                 self.operation(tenant, *create, operation, found)
             }
             Command::Claim(claim) => self.claim(claim, place),
+            Command::Maintain(Maintain::Fire { .. }) => Ok(self.fire(place)),
             Command::Maintain(_) => Ok(self.rescue(place)),
             Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) => {
                 Err(CommandError::Rejected("an operator's key goes alone".into()))

@@ -57,7 +57,7 @@ impl Decider<'_> {
     }
 
     /// The live job that holds a new one's unique key, where it was looked for.
-    fn holder(&self, tenant: &TenantId, new: &NewJob) -> Option<&Job> {
+    pub(super) fn holder(&self, tenant: &TenantId, new: &NewJob) -> Option<&Job> {
         let key = new.spec.unique_key.clone()?;
         let seen = self.looked.holders.get(&(tenant.clone(), new.spec.job_type.clone(), key))?;
         Some(&seen.job)

@@ -5,11 +5,14 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use tidings_core::{JobId, JobType, TenantId, UniqueKey};
 
-use super::super::{
-    Inner,
-    fault::Fault,
-    job_row::Seen,
-    look::{self, Candidates, Found, Holders},
+use super::{
+    super::{
+        Inner,
+        fault::Fault,
+        job_row::Seen,
+        look::{self, Candidates, Found, Holders},
+    },
+    fire::DueSchedule,
 };
 use crate::{Claim, Command, Maintain, Operation, transition};
 
@@ -24,6 +27,7 @@ pub(super) struct Looked {
     pub(super) holders: Holders,
     pub(super) claims: HashMap<usize, Candidates, RandomState>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
+    pub(super) due: HashMap<usize, Vec<DueSchedule>, RandomState>,
     /// Jobs that a command of this round names or has been given: no other may have them.
     pub(super) taken: HashSet<JobId, RandomState>,
 }
@@ -54,7 +58,7 @@ impl Inner {
                 looked.holders = look::holders(&self.pool, &wanted).await?;
             }
         }
-        self.look_for_work(commands, part, &mut looked).await?;
+        self.look_for_work(commands, part, round, &mut looked).await?;
         Ok(looked)
     }
 
@@ -62,6 +66,7 @@ impl Inner {
         &self,
         commands: &[Command],
         part: &[usize],
+        round: usize,
         looked: &mut Looked,
     ) -> Result<(), Fault> {
         let claims = part.iter().filter_map(|place| match &commands[*place] {
@@ -80,6 +85,10 @@ impl Inner {
                     let (now, jobs) = look::expired(&self.pool, self.time.injected(), *limit).await?;
                     self.time.heard(now);
                     looked.expired.insert(*place, jobs);
+                }
+                Command::Maintain(Maintain::Fire { limit }) => {
+                    let due = self.look_for_due(*limit, round, looked).await?;
+                    looked.due.insert(*place, due);
                 }
                 _ => {}
             }

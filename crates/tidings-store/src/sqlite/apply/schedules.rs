@@ -22,7 +22,8 @@ impl Txn<'_> {
         replaces: Option<ScheduleId>,
     ) -> Result<Outcome, Stop> {
         if let Some(old) = replaces {
-            return self.change_schedule(tenant, create, old, |schedule, now| schedule.replaced(spec.clone(), now));
+            return self
+                .change_schedule(tenant, create, old, |schedule, now| schedule.replaced(spec.clone(), now));
         }
         let key = self.writable(tenant, create)?;
         if schedule_row::find(self.conn, key, tenant, &spec.name)?.is_some() {

@@ -1,7 +1,10 @@
 //! Schedules through crashes: random clocks, pauses, suspensions and deaths. What the store has is what
 //! `tidings_core::Schedule` alone makes of the same calls: one job for each fire time, and none twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tidings_core::{
@@ -11,7 +14,7 @@ use tidings_core::{
 
 use super::{TempDir, open};
 use crate::{
-    Command, JobQuery, Maintain, Operation, Outcome, TenantState,
+    Command, JobQuery, Maintain, OpenError, Operation, Outcome, TenantState,
     conformance::{ManualClock, World, tenant_id, work},
 };
 
@@ -31,8 +34,15 @@ struct Trial {
     suspended: bool,
 }
 
+/// A program that is being started elsewhere in this process has the folder's lock for a moment as well.
 fn reopen(dir: &TempDir, clock: &Arc<ManualClock>) -> World {
-    let store = open(dir.path(), Arc::clone(clock) as _).expect("opens");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let store = loop {
+        match open(dir.path(), Arc::clone(clock) as _) {
+            Err(OpenError::Locked(_)) if Instant::now() < deadline => std::thread::yield_now(),
+            opened => break opened.expect("opens"),
+        }
+    };
     World { store: Arc::new(store), clock: Arc::clone(clock) }
 }
 
