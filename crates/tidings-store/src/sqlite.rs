@@ -103,6 +103,7 @@ impl SqliteStore {
             memory: Memory::default(),
             noted,
             dirty: false,
+            outage: false,
             commits: 0,
             failed: false,
         });

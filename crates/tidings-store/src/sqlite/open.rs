@@ -114,7 +114,7 @@ pub(super) fn reconcile(
     Ok(next)
 }
 
-fn extend_leases(conn: &Connection, outage: Duration) -> rusqlite::Result<()> {
+pub(super) fn extend_leases(conn: &Connection, outage: Duration) -> rusqlite::Result<()> {
     let micros = i64::try_from(outage.as_micros()).unwrap_or(i64::MAX);
     conn.execute("UPDATE jobs SET lease_expires_at = lease_expires_at + ? WHERE state = 2", [micros])?;
     Ok(())

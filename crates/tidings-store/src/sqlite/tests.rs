@@ -2,6 +2,7 @@
 
 mod folder;
 mod model;
+mod outage;
 mod schedules;
 
 use std::{

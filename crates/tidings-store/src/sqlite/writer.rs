@@ -10,6 +10,7 @@ use super::{
     SqliteConfig,
     fault::{Fault, Stop},
     folder::{Folder, Sidecar},
+    open,
     txn::{Memory, Txn},
 };
 use crate::{Batch, CommandError, CommitError, Committed, Outcome};
@@ -54,6 +55,9 @@ pub(super) struct Writer {
     pub(super) noted: Sidecar,
     /// Commits since the last tick.
     pub(super) dirty: bool,
+    /// Something could not be committed since the last tick: the disk was full, say. Then no worker could
+    /// extend its lease either.
+    pub(super) outage: bool,
     /// Counts commits, for the checkpoints.
     pub(super) commits: u64,
     pub(super) failed: bool,
@@ -72,8 +76,7 @@ impl Writer {
                 self.dirty = true;
                 self.commits += 1;
                 if let Some(tick) = tick {
-                    self.dirty = false;
-                    self.note(tick);
+                    self.ticked(tick);
                 }
                 Ok(committed)
             }
@@ -87,14 +90,16 @@ impl Writer {
         now: Timestamp,
         tick: Option<Sidecar>,
     ) -> rusqlite::Result<Committed> {
+        let outage = self.outage_until(now);
         let conn = &self.conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        // Before any command judges a lease.
+        if let Some(tick) = tick {
+            write_tick(conn, tick, outage)?;
+        }
         let (outcomes, events) =
             Self::execute(conn, &mut self.memory, &self.config, &*self.entropy, now, batch)?;
         self.memory.tenants.write_counters(conn)?;
-        if let Some(tick) = tick {
-            write_tick(conn, tick)?;
-        }
         conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(Committed { outcomes, events })
     }
@@ -133,7 +138,10 @@ impl Writer {
                 let text = error.to_string();
                 return match fault {
                     Fault::Rejected => CommitError::Rejected(text),
-                    Fault::Unavailable | Fault::Fatal => CommitError::Unavailable(text),
+                    Fault::Unavailable | Fault::Fatal => {
+                        self.outage = true;
+                        CommitError::Unavailable(text)
+                    }
                 };
             }
         }
@@ -145,22 +153,27 @@ impl Writer {
         CommitError::Unknown(error.to_string())
     }
 
-    /// What is to be noted with this commit, about once a second. A clock that was set back is noted
-    /// at once.
+    /// What is to be noted with this commit, about once a second. A clock that was set back and the end
+    /// of an outage are noted at once.
     fn tick_due(&self, now: Timestamp) -> Option<Sidecar> {
         let last = self.noted.alive_at;
-        let due = now < last || now.since(last) >= TICK;
+        let due = self.outage || now < last || now.since(last) >= TICK;
         due.then_some(Sidecar { ticks: self.noted.ticks + 1, alive_at: now })
     }
 
+    /// How long an outage has lasted that would end `now`.
+    fn outage_until(&self, now: Timestamp) -> Option<Duration> {
+        self.outage.then(|| now.since(self.noted.alive_at))
+    }
+
     /// With nothing to commit: what was committed since the last tick gets one, and the sidecar says
-    /// that the store is alive.
+    /// that the store is alive. In an outage it is so only once a tick is on the disk.
     pub(super) fn idle(&mut self) {
         let Some(tick) = self.tick_due(self.clock.now()) else { return };
         if self.failed {
             return;
         }
-        if self.dirty {
+        if self.dirty || self.outage {
             self.tick(tick);
         } else {
             self.note(Sidecar { ticks: self.noted.ticks, ..tick });
@@ -168,15 +181,29 @@ impl Writer {
     }
 
     fn tick(&mut self, tick: Sidecar) {
-        match write_tick(&self.conn, tick) {
+        match self.commit_tick(tick) {
             Ok(()) => {
-                self.dirty = false;
                 self.commits += 1;
-                self.note(tick);
+                self.ticked(tick);
             }
             // The next commit meets the same fault and judges it.
-            Err(error) => tracing::warn!(%error, "noting that the store is alive failed"),
+            Err(error) => {
+                self.outage = true;
+                tracing::warn!(%error, "noting that the store is alive failed");
+            }
         }
+    }
+
+    fn commit_tick(&self, tick: Sidecar) -> rusqlite::Result<()> {
+        let tx = self.conn.unchecked_transaction()?;
+        write_tick(&tx, tick, self.outage_until(tick.alive_at))?;
+        tx.commit()
+    }
+
+    fn ticked(&mut self, tick: Sidecar) {
+        self.dirty = false;
+        self.outage = false;
+        self.note(tick);
     }
 
     /// After the commit, so that the sidecar never knows more than the database.
@@ -200,7 +227,13 @@ impl Writer {
     }
 }
 
-pub(super) fn write_tick(conn: &Connection, tick: Sidecar) -> rusqlite::Result<()> {
+/// Notes that the store is alive. At the end of an outage every running lease gets the time back that no
+/// worker could extend it in.
+fn write_tick(conn: &Connection, tick: Sidecar, outage: Option<Duration>) -> rusqlite::Result<()> {
+    if let Some(outage) = outage {
+        open::extend_leases(conn, outage)?;
+        tracing::warn!(?outage, "the database takes writes again; running leases were extended");
+    }
     conn.prepare_cached("UPDATE meta SET ticks = ?, alive_at = ?")?
         .execute(params![tick.ticks as i64, tick.alive_at.as_micros()])?;
     Ok(())

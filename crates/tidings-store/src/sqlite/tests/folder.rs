@@ -13,17 +13,17 @@ use crate::{
     conformance::{ManualClock, World, event, in_tenant, tenant_id, work},
 };
 
-struct Bench {
+pub(super) struct Bench {
     dir: TempDir,
-    clock: Arc<ManualClock>,
+    pub(super) clock: Arc<ManualClock>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dir: TempDir::new(), clock: Arc::default() }
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.dir.path().join("data")
     }
 
@@ -33,7 +33,7 @@ impl Bench {
         (Arc::clone(&store), World { store, clock: Arc::clone(&self.clock) })
     }
 
-    fn open(&self) -> (Arc<SqliteStore>, World) {
+    pub(super) fn open(&self) -> (Arc<SqliteStore>, World) {
         self.open_at(&self.data())
     }
 }
@@ -150,7 +150,7 @@ async fn a_copied_folder_is_another_history() {
 }
 
 #[tokio::test]
-async fn leases_are_extended_by_an_outage() {
+async fn leases_are_extended_by_the_time_that_the_store_was_closed() {
     let bench = Bench::new();
     let (store, world) = bench.open();
     let id = world.enqueue("acme", work()).await;
@@ -211,7 +211,7 @@ async fn a_newer_schema_is_not_touched() {
     assert!(matches!(refused, Err(OpenError::Newer { found: 99, known: 2 })), "{refused:?}");
 }
 
-fn publish() -> Batch {
+pub(super) fn publish() -> Batch {
     let events = vec![event("1")];
     Batch { commands: vec![in_tenant("acme", Operation::Publish { events, idempotency: None })] }
 }
