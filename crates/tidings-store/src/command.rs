@@ -143,6 +143,9 @@ pub enum Maintain {
     /// Moves the floor of each tenant's log by age and count and deletes at most `limit` rows below
     /// floors, with what else has expired (idempotency keys, redeemed tickets, finished jobs).
     Retain { retention: Retention, limit: usize },
+    /// Moves at most `limit` rows of the outbox into the log, where the store has one; makes their tenants where
+    /// `create` says so.
+    MoveOutbox { limit: usize, create: bool },
 }
 
 /// How many schedules a tenant may have.

@@ -16,11 +16,13 @@ mod commit;
 mod config;
 mod event_row;
 mod fault;
+mod history;
 mod job_row;
 mod kept;
 mod lane;
 mod look;
 mod migrate;
+mod outbox;
 mod plan;
 mod pool;
 mod reads;
@@ -44,13 +46,14 @@ pub use config::{PostgresConfig, StoreClock};
 use crate::OpenError;
 use codec::Id;
 use commit::Turns;
+use history::History;
 use lane::Lanes;
 use pool::Pool;
 use time::StoreTime;
 use url::Target;
 
 /// What [`write::Arrays`] and the call's head come to.
-const COMMIT_PARAMETERS: usize = 62;
+const COMMIT_PARAMETERS: usize = 63;
 /// With what fires schedules besides.
 const FIRE_PARAMETERS: usize = COMMIT_PARAMETERS + 7;
 
@@ -66,6 +69,7 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     concurrency: HashMap<JobType, u32>,
     turns: Turns,
+    history: Arc<History>,
     commit_sql: String,
     fire_sql: String,
     /// This process among the nodes.
@@ -84,16 +88,19 @@ impl PostgresStore {
         let rows = pool.query("SELECT tidings.micros()", &[]).await?;
         let time = StoreTime::new(&config.clock, Timestamp::from_micros(rows[0].get(0)));
         lane::make_partitions(&pool, &time).await?;
+        let history = Arc::new(History::default());
+        history.recognise(&pool).await?;
         let writers = connect(&config, lanes)?;
         let mut node = [0; 16];
         entropy.fill(&mut node);
         Ok(Self(Arc::new(Inner {
-            lanes: Lanes::new(lanes, writers, Arc::clone(&entropy), time.clone()),
+            lanes: Lanes::new(lanes, writers, Arc::clone(&entropy), time.clone(), Arc::clone(&history)),
             pool,
             time,
             entropy,
             concurrency: config.concurrency,
             turns: Turns::default(),
+            history,
             commit_sql: write::statement("commit", COMMIT_PARAMETERS),
             fire_sql: write::statement("fire", FIRE_PARAMETERS),
             node: Id(node),
@@ -107,6 +114,15 @@ impl PostgresStore {
         let taken = migrate::migrate(&pool).await;
         pool.close();
         taken
+    }
+
+    /// Gives every history a new name, as has to be done after a restore that the database cannot see. Returns
+    /// how many there are. No server may be running.
+    pub async fn renew_epochs(config: &PostgresConfig) -> Result<u64, OpenError> {
+        let pool = connect(config, 1)?;
+        let rows = pool.query("SELECT tidings.renew_epochs()", &[]).await?;
+        pool.close();
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
     }
 
     /// Lets the connections go. Later calls fail as unavailable.

@@ -42,7 +42,10 @@ impl Inner {
             Command::Maintain(Maintain::Retain { retention, limit }) => {
                 return Ok(Ok(Outcome::Swept(self.retain(*retention, *limit).await?)));
             }
-            Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. } | Maintain::Fire { .. }) => {
+            Command::Claim(_)
+            | Command::Maintain(
+                Maintain::Rescue { .. } | Maintain::MoveOutbox { .. } | Maintain::Fire { .. },
+            ) => {
                 return Ok(Err(CommandError::Rejected("this goes with others".into())));
             }
         };
@@ -66,7 +69,7 @@ impl Inner {
             .lanes
             .call(
                 lane,
-                "SELECT tidings.administer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                "SELECT tidings.administer($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
                 &[
                     (&injected, Type::INT8),
                     (&call.act, Type::TEXT),

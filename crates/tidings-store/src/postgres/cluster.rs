@@ -36,11 +36,20 @@ impl Cluster for PostgresStore {
             .0
             .pool
             .query(
-                "SELECT writer, n, tenants, epochs, bases, heads FROM tidings.moves($1, $2, $3)",
+                "SELECT writer, n, tenants, epochs, bases, heads, tidings.timeline() FROM tidings.moves($1, $2, $3)",
                 &[(&writers, Type::UUID_ARRAY), (&numbers, Type::INT8_ARRAY), (&MOVES_MAX, Type::INT4)],
             )
             .await?;
-        Ok(gather(&rows, seen).map_err(Fault::from)?)
+        let moves = gather(&rows, seen).map_err(Fault::from)?;
+        let timeline =
+            rows.last().map(|row| Columns::of(row).get::<i32>(6)).transpose().map_err(Fault::from)?;
+        if timeline.is_some_and(|timeline| timeline != self.0.history.timeline()) {
+            self.0.history.recognise(&self.0.pool).await?;
+        }
+        for (tenant, epoch, head) in &moves.heads {
+            self.0.history.reached(tenant, epoch.clone(), *head);
+        }
+        Ok(moves)
     }
 
     async fn lead(&self, duty: Duty) -> Result<Option<Term>, ClusterError> {

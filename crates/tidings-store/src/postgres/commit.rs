@@ -6,6 +6,7 @@ mod decide;
 mod enqueue;
 mod fire;
 mod looked;
+mod moving;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::{Command, CommandError, CommitError, Committed, Maintain, Operation, 
 use answer::{Answer, Settled};
 pub(super) use claim::Turns;
 use decide::Decider;
+use looked::Looked;
 
 /// How often a command that loses races looks again.
 const ROUNDS: usize = 8;
@@ -77,6 +79,13 @@ impl Inner {
                         parts.extend([second, part]);
                         break;
                     }
+                    Err(CommitError::Rejected(_))
+                        if let Command::Maintain(Maintain::MoveOutbox { limit, create }) =
+                            commands[part[0]] =>
+                    {
+                        let moved = self.move_one_by_one(lane, limit, create, progress).await;
+                        progress.settle(&part, moved.map(Ok))?;
+                    }
                     Err(error) => progress.settle(&part, Err(error))?,
                     Ok(()) => progress.begun = true,
                 }
@@ -94,8 +103,7 @@ impl Inner {
         progress: &mut Progress,
     ) -> Result<(), CommitError> {
         let looked = self.look(commands, part, round).await?;
-        let at = Moment { now: self.time.now(), entropy: &*self.entropy };
-        let mut decider = Decider { limits: &self.concurrency, looked, plan: Plan::default(), at };
+        let mut decider = self.decider(looked);
         let mut answers: Vec<(usize, Answer)> = Vec::new();
         for place in part {
             match decider.command(&commands[*place], *place) {
@@ -103,15 +111,25 @@ impl Inner {
                 Err(refused) => progress.outcomes[*place] = Some(Err(refused)),
             }
         }
-        let plan = decider.plan;
+        let (plan, mut rejections) = (decider.plan, decider.rejections);
         let written = if plan.is_empty() { Written::nothing() } else { self.write(lane, &plan).await? };
         let last = round + 1 == ROUNDS;
         let mut settled = Settled::new(plan, written);
         for (place, answer) in answers {
             progress.outcomes[place] = self.settle(&commands[place], answer, &mut settled, last);
         }
+        rejections.append(&mut settled.rejections);
         progress.events.extend(settled.into_events());
+        if let Err(fault) = self.reject(&rejections).await {
+            // They stay where they are, and the next look finds them again.
+            tracing::warn!(reason = fault.text(), "setting rows of the outbox aside failed");
+        }
         Ok(())
+    }
+
+    fn decider(&self, looked: Looked) -> Decider<'_> {
+        let at = Moment { now: self.time.now(), entropy: &*self.entropy };
+        Decider { limits: &self.concurrency, looked, plan: Plan::default(), rejections: Vec::new(), at }
     }
 
     async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {
@@ -123,7 +141,28 @@ impl Inner {
         let row = self.lanes.call(lane, sql, &parameters).await?;
         let written = write::read(&row).map_err(|error| CommitError::Unknown(error.to_string()))?;
         self.time.heard(written.now);
+        self.remember_heads(plan, &written);
         Ok(written)
+    }
+}
+
+impl Inner {
+    /// What was committed must be there after a fail-over as well, or its history gets a new name.
+    fn remember_heads(&self, plan: &Plan, written: &Written) {
+        let mut counts = vec![0_u64; plan.tenants.len()];
+        for event in &plan.events {
+            if written.verdicts.get(event.unit) == Some(&write::Verdict::Done) {
+                counts[plan.units[event.unit].tenant] += 1;
+            }
+        }
+        let known = written.tenants.iter().zip(&written.epochs);
+        for ((tenant, count), known) in plan.tenants.iter().zip(counts).zip(known) {
+            if let (Some((base, _)), Some(epoch)) = known
+                && count > 0
+            {
+                self.history.reached(&tenant.id, epoch.clone(), base.plus(count));
+            }
+        }
     }
 }
 
@@ -172,7 +211,7 @@ const fn goes_along(command: &Command) -> bool {
                 | Operation::ResumeSchedule(_)
                 | Operation::DeleteSchedule(_)
         ),
-        Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. }) => true,
+        Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. } | Maintain::MoveOutbox { .. }) => true,
         Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) | Command::Maintain(_) => false,
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Fault {
     Again(String),
     /// The day of an event has no partition yet.
     NoPartition,
+    /// The database went over to a timeline that this node has not looked at.
+    OtherTimeline,
     /// A value cannot be stored: others may.
     Rejected(String),
     /// The database took it back, and asking again helps only later.
@@ -29,6 +31,9 @@ impl Fault {
         let Some(db) = error.as_db_error() else { return Self::Doubtful(told(error)) };
         let text = format!("{} ({})", db.message(), db.code().code());
         let code = db.code();
+        if code.code() == "TD001" {
+            return Self::OtherTimeline;
+        }
         if *code == SqlState::CHECK_VIOLATION && db.constraint().is_none() {
             return Self::NoPartition;
         }
@@ -58,6 +63,7 @@ impl Fault {
             | Self::Rejected(text)
             | Self::Unavailable(text)
             | Self::Unreadable(text) => text,
+            Self::OtherTimeline => "the database is on another timeline",
             Self::NoPartition => "the day of an event has no partition",
         }
     }

@@ -12,6 +12,7 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     codec::Id,
     fault::Fault,
+    history::History,
     pool::{Parameter, Pool},
     time::StoreTime,
 };
@@ -31,6 +32,7 @@ pub(super) struct Lanes {
     pool: Pool,
     entropy: Arc<dyn Entropy>,
     time: StoreTime,
+    history: Arc<History>,
 }
 
 /// One lane's name and the number of its last batch that is known to have committed.
@@ -41,9 +43,15 @@ struct Writer {
 }
 
 impl Lanes {
-    pub(super) fn new(count: usize, pool: Pool, entropy: Arc<dyn Entropy>, time: StoreTime) -> Self {
+    pub(super) fn new(
+        count: usize,
+        pool: Pool,
+        entropy: Arc<dyn Entropy>,
+        time: StoreTime,
+        history: Arc<History>,
+    ) -> Self {
         let writers = (0..count.max(1)).map(|_| Mutex::new(Writer::named(&*entropy))).collect();
-        Self { writers, pool, entropy, time }
+        Self { writers, pool, entropy, time, history }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -54,7 +62,7 @@ impl Lanes {
         self.pool.close();
     }
 
-    /// Makes a call whose first parameters are the writer's name and the batch's number. After a lost
+    /// Makes a call whose first parameters are the writer's name, the batch's number and the timeline. After a lost
     /// answer the same call is sent again: the database answers what it answered, or does it now.
     pub(super) async fn call(
         &self,
@@ -69,9 +77,7 @@ impl Lanes {
         writer.used = Instant::now();
         let n = writer.n + 1;
         let name = writer.name;
-        let mut parameters: Vec<Parameter<'_>> = vec![(&name, Type::UUID), (&n, Type::INT8)];
-        parameters.extend(rest.iter().cloned());
-        match self.until_answered(sql, &parameters).await {
+        match self.until_answered(sql, (&name, &n), rest).await {
             Ok(row) => {
                 writer.n = n;
                 Ok(row)
@@ -85,11 +91,20 @@ impl Lanes {
         }
     }
 
-    async fn until_answered(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, CommitError> {
+    async fn until_answered(
+        &self,
+        sql: &str,
+        (name, n): (&Id, &i64),
+        rest: &[Parameter<'_>],
+    ) -> Result<Row, CommitError> {
         let started = Instant::now();
         let mut doubtful = false;
         loop {
-            let fault = match self.once(sql, parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await
+            let timeline = self.history.timeline();
+            let mut parameters: Vec<Parameter<'_>> =
+                vec![(name, Type::UUID), (n, Type::INT8), (&timeline, Type::INT4)];
+            parameters.extend(rest.iter().cloned());
+            let fault = match self.once(sql, &parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await
             {
                 Ok(row) => return Ok(row),
                 Err(fault) => fault,
@@ -98,6 +113,7 @@ impl Lanes {
             let again = match &fault {
                 Fault::Rejected(text) if !doubtful => return Err(CommitError::Rejected(text.clone())),
                 Fault::Unavailable(_) | Fault::Rejected(_) | Fault::Unreadable(_) => doubtful,
+                Fault::OtherTimeline => self.history.recognise(&self.pool).await.is_ok(),
                 Fault::NoPartition => self.make_partitions().await.is_ok(),
                 Fault::Unsent(_) | Fault::Doubtful(_) | Fault::Again(_) => true,
             };

@@ -23,6 +23,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0005_housekeeping.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0006_cluster.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0007_schedules.sql"), compatible_from: 1 },
+    Migration { sql: include_str!("migrations/0008_outbox.sql"), compatible_from: 1 },
+    Migration { sql: include_str!("migrations/0009_history.sql"), compatible_from: 1 },
 ];
 
 /// Ours among the advisory locks of the database ("tidings").
@@ -51,7 +53,8 @@ pub(super) async fn migrate(pool: &Pool) -> Result<usize, OpenError> {
 async fn check_server(connection: &Object) -> Result<(), OpenError> {
     let row = connection
         .query_typed(
-            "SELECT current_setting('server_version_num')::int4, current_setting('server_version')",
+            "SELECT current_setting('server_version_num')::int4, current_setting('server_version'),
+                    current_setting('server_encoding')",
             &[],
         )
         .await?
@@ -59,6 +62,10 @@ async fn check_server(connection: &Object) -> Result<(), OpenError> {
     if row.get::<_, i32>(0) < SERVER_MIN {
         let version: String = row.get(1);
         return Err(OpenError::Database(format!("PostgreSQL 14 or later is needed; this one is {version}")));
+    }
+    let encoding: &str = row.get(2);
+    if encoding != "UTF8" {
+        return Err(OpenError::Database(format!("the database's encoding has to be UTF8; it is {encoding}")));
     }
     Ok(())
 }

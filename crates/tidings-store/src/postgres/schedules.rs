@@ -104,7 +104,7 @@ impl Inner {
             .call(
                 lane,
                 "SELECT tidings.write_schedule($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                                               $17, $18, $19, $20, $21, $22, $23, $24)",
+                                               $17, $18, $19, $20, $21, $22, $23, $24, $25)",
                 &[
                     (&injected, Type::INT8),
                     (&tenant.as_str(), Type::TEXT),

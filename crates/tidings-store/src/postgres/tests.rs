@@ -1,7 +1,14 @@
 //! What is this store's own; what every store does is in the conformance suite. One server serves all tests of this
 //! process, each with a database of its own.
 
+mod doubt;
+mod history;
+mod isolation;
+mod many;
+mod outbox;
 mod schedules;
+mod shared;
+mod starting;
 
 use std::{
     collections::HashMap,
@@ -9,38 +16,81 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tidings_core::{Clock, JobType, SystemEntropy};
-use tidings_testkit::Postgres;
+use tidings_core::{Clock, Event, JobType, NewJob, RawJson, Seq, SystemEntropy, Timestamp, job::JobSpec};
+use tidings_testkit::{PgBouncer, Postgres};
+use tokio::sync::OnceCell;
 
 use super::{PostgresConfig, PostgresStore, StoreClock};
 use crate::{
-    Store,
-    conformance::{self, Fixture},
+    Batch, Command, OpenError, Operation, PageLimit, Store,
+    conformance::{self, Fixture, event, in_tenant, job_id, tenant_id},
 };
 
 static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+static POOLER: LazyLock<PgBouncer> = LazyLock::new(|| PgBouncer::start(&SERVER));
+
+const LATE: Timestamp = Timestamp::from_secs(4_000_000_000);
 
 async fn open(config: PostgresConfig) -> PostgresStore {
     PostgresStore::open(config, Arc::new(SystemEntropy)).await.expect("opens")
 }
 
-/// Stores on databases of their own.
-struct Databases;
+/// An empty database: its name and its URL.
+fn named_database() -> (String, String) {
+    let url = SERVER.fresh_database();
+    let (_, name) = url.rsplit_once('/').expect("a URL names its database");
+    (name.to_owned(), url)
+}
+
+fn publish(tenant: &str, count: usize) -> Command {
+    let events = (0..count).map(|_| event("1")).collect();
+    in_tenant(tenant, Operation::Publish { events, idempotency: None })
+}
+
+fn of_type(text: &str) -> NewJob {
+    let job_type = JobType::new(text).expect("valid");
+    NewJob { id: job_id(), spec: JobSpec::new(job_type, RawJson::empty_object()), run_at: None }
+}
+
+/// The whole log.
+async fn log_of(store: &PostgresStore, tenant: &str) -> Vec<Event> {
+    let limit = PageLimit { events: 100_000, bytes: 1 << 30 };
+    let page = store.events(&tenant_id(tenant), Seq::ZERO, limit).await.expect("reads");
+    page.expect("the tenant exists").events
+}
+
+/// Stores on databases of their own, which are copies of one that was migrated.
+struct Databases {
+    pooled: bool,
+}
 
 #[async_trait]
 impl Fixture for Databases {
     async fn open(&self, clock: Arc<dyn Clock>, concurrency: HashMap<JobType, u32>) -> Arc<dyn Store> {
-        let config = PostgresConfig {
-            concurrency,
-            clock: StoreClock::Injected(clock),
-            connections: 6,
-            ..PostgresConfig::new(SERVER.fresh_database())
-        };
+        static MODEL: OnceCell<String> = OnceCell::const_new();
+        static COPIES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let model = MODEL
+            .get_or_init(|| async {
+                let (name, url) = named_database();
+                PostgresStore::migrate(&PostgresConfig::new(url)).await.expect("migrates");
+                name
+            })
+            .await;
+        let name = format!("copy_{}", COPIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        SERVER.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE \"{model}\""));
+        let url = if self.pooled { POOLER.url(&name) } else { SERVER.url_at(SERVER.addr(), &name) };
+        let clock = StoreClock::Injected(clock);
+        let config = PostgresConfig { concurrency, clock, connections: 6, ..PostgresConfig::new(url) };
         Arc::new(open(config).await)
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_postgres_store_conforms() {
-    conformance::run(&Databases).await;
+    conformance::run(&Databases { pooled: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms_behind_a_pooler_in_transaction_mode() {
+    conformance::run(&Databases { pooled: true }).await;
 }

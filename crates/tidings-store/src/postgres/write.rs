@@ -1,6 +1,6 @@
 //! One call of `tidings.commit`: a plan as arrays, and what came of each unit.
 
-use tidings_core::{Job, JobId, JobState, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
+use tidings_core::{Epoch, Job, JobId, JobState, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -30,6 +30,7 @@ pub(super) struct Written {
     pub(super) verdicts: Vec<Verdict>,
     /// Of each tenant: its head before, and the time of its events.
     pub(super) tenants: Vec<Option<(Seq, Timestamp)>>,
+    pub(super) epochs: Vec<Option<Epoch>>,
     pub(super) repeats: Vec<Repeat>,
     pub(super) now: Timestamp,
 }
@@ -50,6 +51,7 @@ impl Written {
         Self {
             verdicts: Vec::new(),
             tenants: Vec::new(),
+            epochs: Vec::new(),
             repeats: Vec::new(),
             now: Timestamp::from_micros(0),
         }
@@ -88,11 +90,11 @@ impl<T: tokio_postgres::types::ToSql + Send + Sync> Column for T {
     }
 }
 
-/// The statement: as many parameters as [`Arrays`] has columns after the first three.
+/// The statement: with so many parameters.
 pub(super) fn statement(function: &str, parameters: usize) -> String {
     let places: Vec<_> = (1..=parameters).map(|n| format!("${n}")).collect();
     format!(
-        "SELECT verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now
+        "SELECT verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now, epochs
          FROM tidings.{function}({})",
         places.join(", ")
     )
@@ -308,7 +310,9 @@ pub(super) fn read(row: &Row) -> codec::Result<Written> {
             time: Timestamp::from_micros(time),
         })
         .collect();
-    Ok(Written { verdicts, tenants, repeats, now: at.time(7)? })
+    let names: Vec<Option<String>> = codec::list(row, 8)?;
+    let epochs = names.into_iter().map(|name| name.and_then(|name| Epoch::parse(&name).ok())).collect();
+    Ok(Written { verdicts, tenants, epochs, repeats, now: at.time(7)? })
 }
 
 const fn seq(n: i64) -> Seq {

@@ -13,7 +13,7 @@ mod schedules;
 mod tenants;
 
 use super::{fault::Stop, txn::Txn};
-use crate::{Command, Maintain, Operation, Outcome};
+use crate::{Command, Maintain, Operation, Outcome, Swept};
 use tidings_core::TenantId;
 
 impl Txn<'_> {
@@ -28,6 +28,8 @@ impl Txn<'_> {
             Command::Maintain(Maintain::Retain { retention, limit }) => {
                 self.retain(*retention, *limit).map(Outcome::Swept)
             }
+            // Nobody but the server writes to this store.
+            Command::Maintain(Maintain::MoveOutbox { .. }) => Ok(Outcome::Swept(Swept::default())),
         }
     }
 

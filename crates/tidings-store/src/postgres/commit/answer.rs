@@ -4,12 +4,18 @@ use std::{ops::Range, sync::Arc};
 
 use tidings_core::{Event, Job, Seq, Timestamp};
 
-use super::super::{
-    Inner, kept,
-    plan::{Plan, UnitNo},
-    write::{Repeat, Verdict, Written},
+use super::{
+    super::{
+        Inner, kept,
+        outbox::Rejection,
+        plan::{Plan, UnitNo},
+        write::{Repeat, Verdict, Written},
+    },
+    moving::moved,
 };
-use crate::{Claimed, Command, CommandError, Enqueued, Leased, Operation, Outcome, Published, Swept};
+use crate::{
+    Claimed, Command, CommandError, Enqueued, Leased, Maintain, Operation, Outcome, Published, Swept,
+};
 
 /// How to answer a command from its units.
 pub(super) enum Answer {
@@ -42,6 +48,11 @@ pub(super) enum Answer {
         units: Vec<(UnitNo, usize)>,
         next_due: Option<Timestamp>,
     },
+    /// Each unit with the row of the outbox that it moves.
+    Moved {
+        units: Vec<(UnitNo, i64)>,
+        found: usize,
+    },
     Rescued {
         units: Vec<UnitNo>,
         found: usize,
@@ -66,6 +77,8 @@ pub(super) enum Entry {
 /// A plan with what became of it.
 pub(super) struct Settled {
     verdicts: Vec<Verdict>,
+    /// Rows of the outbox that their tenants do not take.
+    pub(super) rejections: Vec<Rejection>,
     repeats: Vec<Repeat>,
     jobs: Vec<Option<Job>>,
     events: Vec<Option<Arc<Event>>>,
@@ -95,7 +108,7 @@ impl Settled {
             job.seq = last.map_or(job.seq, |event| event.seq);
             Some(job)
         });
-        Self { verdicts, repeats, jobs: jobs.collect(), events }
+        Self { verdicts, rejections: Vec::new(), repeats, jobs: jobs.collect(), events }
     }
 
     /// Those that were committed, each tenant's in the order of its seqs.
@@ -103,7 +116,7 @@ impl Settled {
         self.events.into_iter().flatten()
     }
 
-    fn verdict(&self, unit: UnitNo) -> Verdict {
+    pub(super) fn verdict(&self, unit: UnitNo) -> Verdict {
         self.verdicts.get(unit).copied().unwrap_or(Verdict::Moved)
     }
 
@@ -161,6 +174,9 @@ impl Inner {
                 }
                 let rows = verdicts().filter(|verdict| *verdict == Verdict::Done).count();
                 return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found) })));
+            }
+            Answer::Moved { units, found } => {
+                return moved(&units, is_limit(command, found), settled, last).map(Ok);
             }
             Answer::Done { unit }
             | Answer::Job { unit, .. }
@@ -222,9 +238,11 @@ fn done(answer: Answer, settled: &mut Settled) -> Result<Outcome, CommandError> 
         Answer::Enqueued { entries, .. } => Outcome::Enqueued(settled.enqueued(entries)),
         Answer::Published { events, .. } => Outcome::Published(settled.published(events)),
         Answer::Refused { error, .. } => return Err(error),
-        Answer::Done { .. } | Answer::Claimed { .. } | Answer::Rescued { .. } | Answer::Fired { .. } => {
-            Outcome::Done
-        }
+        Answer::Done { .. }
+        | Answer::Claimed { .. }
+        | Answer::Rescued { .. }
+        | Answer::Moved { .. }
+        | Answer::Fired { .. } => Outcome::Done,
     })
 }
 
@@ -249,6 +267,8 @@ const fn is_new(command: &Command) -> bool {
 fn is_limit(command: &Command, found: usize) -> bool {
     matches!(
         command,
-        Command::Maintain(crate::Maintain::Rescue { limit } | crate::Maintain::Fire { limit }) if *limit == found
+        Command::Maintain(
+            Maintain::Rescue { limit } | Maintain::Fire { limit } | Maintain::MoveOutbox { limit, .. }
+        ) if *limit == found
     )
 }

@@ -10,6 +10,7 @@ use super::{
         job_row::Seen,
         kept,
         look::Found,
+        outbox::Rejection,
         plan::{Plan, PlannedKey, PlannedTicket, UnitNo},
     },
     answer::Answer,
@@ -21,6 +22,8 @@ pub(super) struct Decider<'a> {
     pub(super) limits: &'a HashMap<JobType, u32>,
     pub(super) looked: Looked,
     pub(super) plan: Plan,
+    /// Rows of the outbox that can be nothing.
+    pub(super) rejections: Vec<Rejection>,
     pub(super) at: Moment<'a>,
 }
 
@@ -34,6 +37,7 @@ impl Decider<'_> {
             }
             Command::Claim(claim) => self.claim(claim, place),
             Command::Maintain(Maintain::Fire { .. }) => Ok(self.fire(place)),
+            Command::Maintain(Maintain::MoveOutbox { create, .. }) => Ok(self.move_outbox(place, *create)),
             Command::Maintain(_) => Ok(self.rescue(place)),
             Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) => {
                 Err(CommandError::Rejected("an operator's key goes alone".into()))

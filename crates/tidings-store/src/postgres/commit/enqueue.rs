@@ -48,7 +48,7 @@ impl Decider<'_> {
         Answer::Enqueued { unit, entries }
     }
 
-    fn enqueue_one(&mut self, unit: UnitNo, tenant: &TenantId, new: &NewJob) -> Entry {
+    pub(super) fn enqueue_one(&mut self, unit: UnitNo, tenant: &TenantId, new: &NewJob) -> Entry {
         if let Some(holder) = self.holder(tenant, new) {
             return Entry::Held(Enqueued { id: holder.id, job: holder.to_json(false), created: false });
         }

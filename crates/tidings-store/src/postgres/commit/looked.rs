@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-use tidings_core::{JobId, JobType, TenantId, UniqueKey};
+use tidings_core::{JobId, JobType, TenantId, UniqueKey, job::JobSpec};
 
 use super::{
     super::{
@@ -11,6 +11,7 @@ use super::{
         fault::Fault,
         job_row::Seen,
         look::{self, Candidates, Found, Holders},
+        outbox::{self, Item, Left},
     },
     fire::DueSchedule,
 };
@@ -28,6 +29,7 @@ pub(super) struct Looked {
     pub(super) claims: HashMap<usize, Candidates, RandomState>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
     pub(super) due: HashMap<usize, Vec<DueSchedule>, RandomState>,
+    pub(super) outbox: HashMap<usize, Vec<Left>, RandomState>,
     /// Jobs that a command of this round names or has been given: no other may have them.
     pub(super) taken: HashSet<JobId, RandomState>,
 }
@@ -48,11 +50,21 @@ impl Inner {
             looked.taken.extend(wanted.iter().map(|(_, id)| *id));
             looked.jobs = named.into_iter().map(|(place, _)| place).zip(found).collect();
         }
+        for place in part {
+            if let Command::Maintain(Maintain::MoveOutbox { limit, .. }) = &commands[*place] {
+                looked.outbox.insert(*place, outbox::look(&self.pool, *limit).await?);
+            }
+        }
         // As a rule nobody holds a new job's unique key: the write finds out, and only then is looked.
         if round > 0 {
             let mut wanted = Vec::new();
             for place in part {
                 unique_keys(&commands[*place], looked.jobs.get(place), &mut wanted);
+            }
+            for left in looked.outbox.values().flatten() {
+                if let Ok(Item::Job(new)) = &left.item {
+                    want(&left.tenant, &new.spec, &mut wanted);
+                }
             }
             if !wanted.is_empty() {
                 looked.holders = look::holders(&self.pool, &wanted).await?;
@@ -123,21 +135,24 @@ fn named(command: &Command) -> Option<(TenantId, JobId)> {
     Some((tenant.clone(), job))
 }
 
-fn unique_keys(command: &Command, found: Option<&Found>, wanted: &mut Vec<(TenantId, JobType, UniqueKey)>) {
+type Wanted = Vec<(TenantId, JobType, UniqueKey)>;
+
+fn unique_keys(command: &Command, found: Option<&Found>, wanted: &mut Wanted) {
     let Command::Tenant { tenant, operation, .. } = command else { return };
-    let mut want = |spec: &tidings_core::job::JobSpec| {
-        if let Some(key) = &spec.unique_key {
-            wanted.push((tenant.clone(), spec.job_type.clone(), key.clone()));
-        }
-    };
     match operation {
-        Operation::Enqueue { jobs, .. } => jobs.iter().for_each(|job| want(&job.spec)),
-        Operation::EnqueueLeased { job, .. } => want(&job.spec),
+        Operation::Enqueue { jobs, .. } => jobs.iter().for_each(|job| want(tenant, &job.spec, wanted)),
+        Operation::EnqueueLeased { job, .. } => want(tenant, &job.spec, wanted),
         Operation::Retry { .. } => {
             if let Some(seen) = found.and_then(|found| found.job.as_ref()) {
-                want(&seen.job.spec);
+                want(tenant, &seen.job.spec, wanted);
             }
         }
         _ => {}
+    }
+}
+
+fn want(tenant: &TenantId, spec: &JobSpec, wanted: &mut Wanted) {
+    if let Some(key) = &spec.unique_key {
+        wanted.push((tenant.clone(), spec.job_type.clone(), key.clone()));
     }
 }

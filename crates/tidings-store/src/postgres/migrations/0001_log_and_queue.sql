@@ -166,6 +166,21 @@ CREATE INDEX batches_by_age ON tidings.batches (at);
 CREATE FUNCTION tidings.micros() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
     AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
+-- The timeline that is written now: another one after each fail-over.
+CREATE FUNCTION tidings.timeline() RETURNS integer LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer $$;
+
+-- Refuses a node that does not know where the database is: it has to compare first what it remembers.
+CREATE FUNCTION tidings.expect_timeline(known integer) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF known <> tidings.timeline() THEN
+        RAISE 'the database is on another timeline' USING ERRCODE = 'TD001';
+    END IF;
+END $$;
+
 -- Makes the partitions of the days from that of `first` to that of `last`, where they are missing. Attaching
 -- keeps neither readers nor writers of the other days waiting.
 CREATE FUNCTION tidings.make_partitions(first bigint, last bigint) RETURNS integer LANGUAGE plpgsql

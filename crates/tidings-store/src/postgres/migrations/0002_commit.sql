@@ -8,7 +8,7 @@
 -- Verdicts: 0 done, 1 its ground has moved, 2 no such tenant, 3 suspended, 4 done before (`repeats`),
 -- 5 the idempotency key was used with another body, 6 used before, 7 no place is free in its limit.
 CREATE FUNCTION tidings.commit(
-    p_writer uuid, p_n bigint,
+    p_writer uuid, p_n bigint, p_timeline integer,
     p_now bigint,                           -- instead of the database's clock, where not null
     -- Tenants, each once.
     t_id text[], t_create boolean[], t_epoch text[],
@@ -55,6 +55,7 @@ DECLARE
     v_seqs bigint[];
     hit record;
 BEGIN
+    PERFORM tidings.expect_timeline(p_timeline);
     INSERT INTO tidings.batches (writer, n, at) VALUES (p_writer, p_n, coalesce(p_now, tidings.micros()))
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN

@@ -2,7 +2,7 @@
 --
 -- Verdicts as those of tidings.commit, and 8: there is no such key.
 CREATE FUNCTION tidings.administer(
-    p_writer uuid, p_n bigint, p_now bigint, p_do text, p_tenant text, p_create boolean, p_epoch text,
+    p_writer uuid, p_n bigint, p_timeline integer, p_now bigint, p_do text, p_tenant text, p_create boolean, p_epoch text,
     p_key uuid, p_name bytea, p_hash bytea, p_grant text, p_expires_at bigint)
 RETURNS smallint LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -14,6 +14,7 @@ DECLARE
     v_verdict smallint := 0;
     v_revoked bigint;
 BEGIN
+    PERFORM tidings.expect_timeline(p_timeline);
     INSERT INTO tidings.batches (writer, n, at) VALUES (p_writer, p_n, v_now) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN (SELECT b.verdicts[1] FROM tidings.batches b WHERE b.writer = p_writer AND b.n = p_n);
@@ -96,8 +97,11 @@ DECLARE
     v_tickets integer;
 BEGIN
     DELETE FROM tidings.batches b USING (
-        SELECT o.writer, o.n FROM tidings.batches o WHERE o.at < v_now - 600000000 ORDER BY o.at LIMIT 10000
-        FOR UPDATE SKIP LOCKED
+        -- The last of a writer says that it is there; a writer that rests for an hour takes another name.
+        SELECT o.writer, o.n FROM tidings.batches o
+        WHERE o.at < v_now - 600000000 AND (o.at < v_now - 86400000000 OR EXISTS (
+            SELECT FROM tidings.batches y WHERE y.writer = o.writer AND y.n > o.n))
+        ORDER BY o.at LIMIT 10000 FOR UPDATE SKIP LOCKED
     ) o WHERE b.writer = o.writer AND b.n = o.n;
     DELETE FROM tidings.writers w
     WHERE w.started_at < v_now - 600000000 AND NOT EXISTS (SELECT FROM tidings.batches b WHERE b.writer = w.writer);

@@ -98,7 +98,7 @@ END $$;
 -- Verdicts as those of tidings.commit, and 8: there is no such schedule, 9: the name is taken, 10: there are
 -- as many as there may be.
 CREATE FUNCTION tidings.write_schedule(
-    p_writer uuid, p_n bigint, p_now bigint, p_tenant text, p_create boolean, p_epoch text, p_most bigint,
+    p_writer uuid, p_n bigint, p_timeline integer, p_now bigint, p_tenant text, p_create boolean, p_epoch text, p_most bigint,
     p_id uuid, p_before bigint, p_name text, p_cron text, p_zone text, p_overlap text, p_paused boolean,
     p_created_at bigint, p_next_fire bigint, p_job_type text, p_owner text, p_subject text, p_priority smallint,
     p_max_attempts integer, p_backoff_base bigint, p_backoff_max bigint, p_payload text)
@@ -111,6 +111,7 @@ DECLARE
     v_tenant tidings.tenants;
     v_verdict smallint := 0;
 BEGIN
+    PERFORM tidings.expect_timeline(p_timeline);
     INSERT INTO tidings.batches (writer, n, at) VALUES (p_writer, p_n, v_now) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN (SELECT b.verdicts[1] FROM tidings.batches b WHERE b.writer = p_writer AND b.n = p_n);
@@ -172,8 +173,7 @@ END $$;
 -- was decided on) and, where its fire time has no job yet, that job. Where the schedule has moved, so has the ground
 -- of its job. No tenant is made here, so that the counter rows may be taken first.
 CREATE FUNCTION tidings.fire(
-
-    p_writer uuid, p_n bigint,
+    p_writer uuid, p_n bigint, p_timeline integer,
     p_now bigint,                           -- instead of the database's clock, where not null
     t_id text[], t_create boolean[], t_epoch text[],
     u_tenant integer[], u_any_state boolean[],
@@ -224,7 +224,7 @@ BEGIN
     SELECT c.verdicts, c.lives, c.epochs, c.bases, c.times, c.repeats, c.outcomes, c.outcome_bases, c.outcome_times, c.now
     INTO verdicts, lives, epochs, bases, times, repeats, outcomes, outcome_bases, outcome_times, now
     FROM tidings.commit(
-        p_writer, p_n, p_now, t_id, t_create, t_epoch, u_tenant, u_any_state, e_unit, e_id, e_type, e_job_id,
+        p_writer, p_n, p_timeline, p_now, t_id, t_create, t_epoch, u_tenant, u_any_state, e_unit, e_id, e_type, e_job_id,
         e_job_type, e_owner, e_subject, e_data, e_detail, e_debug, j_unit, j_id, j_before, j_first, j_last,
         j_limit, j_type, j_state, j_run_at, j_attempt, j_lease_no, j_worker, j_lease_expires_at,
         j_cancel_requested, j_reported_lease_no, j_reported, j_percent, j_message, j_failure_category,

@@ -1,0 +1,94 @@
+//! What the nodes share beside the log.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    Cluster as _, Command, Duty, Maintain, Operation, Outcome,
+    conformance::{ManualClock, World, in_tenant, work},
+};
+
+/// Two nodes on one database whose time is moved by hand.
+async fn two() -> (Arc<ManualClock>, [PostgresStore; 2]) {
+    let url = SERVER.fresh_database();
+    let clock = Arc::new(ManualClock::default());
+    let config =
+        PostgresConfig { clock: StoreClock::Injected(Arc::clone(&clock) as _), ..PostgresConfig::new(url) };
+    let nodes = [open(config.clone()).await, open(config).await];
+    (clock, nodes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_at_a_time_leads_a_duty() {
+    let (clock, [a, b]) = two().await;
+    assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), Some(1));
+    assert_eq!(b.lead(Duty::Rescue).await.expect("asked"), None);
+    assert_eq!(b.lead(Duty::Retention).await.expect("asked"), Some(1), "another duty");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), Some(1), "renewed");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(b.lead(Duty::Rescue).await.expect("asked"), None);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        b.lead(Duty::Rescue).await.expect("asked"),
+        Some(2),
+        "a term ends ten seconds after its renewal"
+    );
+    assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), None);
+    a.resign(Duty::Rescue).await.expect("not its own");
+    assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), None);
+    b.resign(Duty::Rescue).await.expect("given back");
+    assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), Some(3), "at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_extends_every_lease_once() {
+    let (clock, [a, b]) = two().await;
+    let world = World { store: Arc::new(a.clone()), clock: Arc::clone(&clock) };
+    let id = world.enqueue("acme", work()).await;
+    a.beat().await.expect("alive");
+    let lease = world.lease("acme").await;
+    clock.advance(Duration::from_mins(1));
+    let rescue = || Command::Maintain(Maintain::Rescue { limit: 10 });
+    // Whoever comes first, a beat or a rescue, finds the outage.
+    let (first, second, third) = tokio::join!(b.beat(), a.beat(), world.run(rescue()));
+    first.expect("alive");
+    second.expect("alive");
+    let Ok(Outcome::Swept(swept)) = third else { panic!("answered {third:?}") };
+    assert_eq!(swept.rows, 0, "no lease is lost to an outage");
+    world
+        .job_after(
+            "acme",
+            Operation::Progress {
+                job: id,
+                lease_no: lease.lease_no,
+                progress: tidings_core::job::Progress { percent: 1, message: None },
+            },
+        )
+        .await
+        .expect("the lease holds");
+    let tidings_core::JobState::Running { lease: before, .. } = lease.state else { panic!("it runs") };
+    for _ in 0..3 {
+        // Beats that come in time extend nothing.
+        clock.advance(Duration::from_secs(2));
+        a.beat().await.expect("alive");
+    }
+    let tidings_core::JobState::Running { lease, .. } = world.job("acme", id).await.state else {
+        panic!("it runs")
+    };
+    assert_eq!(lease.expires_at.since(before.expires_at), Duration::from_mins(1), "by its length, once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_at_once_end_with_the_same_secret() {
+    let (_, [a, b]) = two().await;
+    assert_eq!(a.secret("signing").await.expect("asked"), None);
+    let (first, second) = tokio::join!(a.offer_secret("signing", b"a"), b.offer_secret("signing", b"b"));
+    let kept = first.expect("kept");
+    assert_eq!(kept, second.expect("kept"));
+    assert!(!a.replace_secret("signing", b"neither", b"c").await.expect("asked"));
+    assert!(b.replace_secret("signing", &kept, b"c").await.expect("asked"));
+    assert_eq!(a.secret("signing").await.expect("asked"), Some(b"c".to_vec()));
+    let ensure = in_tenant("acme", Operation::Ensure);
+    a.commit(0, &Batch { commands: vec![ensure] }).await.expect("committed");
+}

@@ -1,0 +1,48 @@
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_nodes_that_start_at_once_migrate_once() {
+    let (name, url) = named_database();
+    let starts: Vec<_> = (0..10)
+        .map(|_| {
+            let config = PostgresConfig { connections: 3, lanes: 1, ..PostgresConfig::new(&url) };
+            tokio::spawn(async move { PostgresStore::migrate(&config).await.expect("migrates") })
+        })
+        .collect();
+    let mut taken = 0;
+    for start in starts {
+        taken += start.await.expect("ends");
+    }
+    let steps: usize =
+        SERVER.psql(&name, "SELECT count(*) FROM tidings.migrations").trim().parse().expect("a number");
+    assert_eq!(taken, steps, "each step once");
+    let store = open(PostgresConfig::new(&url)).await;
+    store.commit(0, &Batch { commands: vec![publish("acme", 1)] }).await.expect("it serves");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_used_where_it_allows_that() {
+    let (name, url) = named_database();
+    open(PostgresConfig::new(&url)).await;
+    SERVER.psql(&name, "INSERT INTO tidings.migrations VALUES (1000, 1)");
+    open(PostgresConfig::new(&url)).await;
+    SERVER.psql(&name, "INSERT INTO tidings.migrations VALUES (1001, 1000)");
+    let refused = PostgresStore::open(PostgresConfig::new(&url), Arc::new(SystemEntropy)).await;
+    assert!(matches!(refused, Err(OpenError::Newer { found: 1001, .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordinary_role_is_told_what_it_lacks() {
+    let (name, url) = named_database();
+    SERVER.psql(&name, &format!("CREATE ROLE plain LOGIN; GRANT CREATE ON DATABASE \"{name}\" TO plain"));
+    // The role that serves reads may have been made by another database of this server.
+    open(PostgresConfig::new(SERVER.fresh_database())).await;
+    let config = PostgresConfig::new(url.replace("postgres@", "plain@"));
+    let refused =
+        PostgresStore::open(config.clone(), Arc::new(SystemEntropy)).await.expect_err("refused").to_string();
+    assert!(refused.contains("GRANT tidings_reader TO plain"), "{refused}");
+    SERVER.psql(&name, "GRANT tidings_reader TO plain");
+    let store = open(config).await;
+    store.commit(0, &Batch { commands: vec![publish("acme", 1)] }).await.expect("it serves");
+    assert_eq!(log_of(&store, "acme").await.len(), 1);
+}
