@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Tenants(commands::tenants::Tenants),
     /// Give histories new names after a restore, before the servers start.
     Epoch(commands::epoch::Epoch),
+    /// Write tenants with all that is theirs to an archive. Needs no running server.
+    Export(commands::export::Export),
+    /// Read an archive of `tidings export` into a store. Needs no running server.
+    Import(commands::import::Import),
     /// Enqueue, list, watch, cancel and retry jobs.
     Jobs(commands::jobs::Jobs),
     /// Enqueue jobs again and again, at times that cron expressions say.

@@ -5,7 +5,9 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod epoch;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod guard;
+pub(crate) mod import;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod publish;
@@ -29,6 +31,8 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
         Command::Token(token) => runtime()?.block_on(token.run()),
         Command::Keys(keys) => runtime()?.block_on(keys.run(paint)),
         Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),
+        Command::Export(export) => runtime()?.block_on(export.run(paint)),
+        Command::Import(import) => runtime()?.block_on(import.run(paint)),
         Command::Tenants(tenants) => runtime()?.block_on(tenants.run(paint)),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run(paint)),
         Command::Schedules(schedules) => runtime()?.block_on(schedules.run(paint)),

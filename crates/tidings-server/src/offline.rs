@@ -1,5 +1,7 @@
 //! What is done at a store and its keys without a server: for the command line.
 
+mod moving;
+
 use std::sync::Arc;
 
 use tidings_auth::{MasterKeys, Rewrapped, SecretString, ServerKeys};
@@ -10,6 +12,8 @@ use crate::{
     app::{StartError, World, open},
     config::{Config, StoreChoice},
 };
+
+pub use moving::{export, import};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,8 @@ pub enum OfflineError {
     Keys(#[from] tidings_auth::KeysError),
     #[error("reading the tenants")]
     Read(#[from] tidings_store::ReadError),
+    #[error(transparent)]
+    Moving(#[from] tidings_store::ImportError),
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
     #[error("giving {tenant} a new epoch")]

@@ -6,6 +6,7 @@ mod claims;
 mod jobs;
 mod keys;
 mod log;
+mod moving;
 mod retention;
 mod schedules;
 mod tenants;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use tidings_core::{Clock, JobType};
 
 use crate::Store;
+pub use moving::tenants_move_with_their_numbers;
 #[cfg(test)]
 pub(crate) use world::{LEASE, event, in_tenant, job_id, one, tenant_id, work};
 pub use world::{ManualClock, World};

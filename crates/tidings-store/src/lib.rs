@@ -9,6 +9,7 @@
 //!
 //! SQL is nowhere else.
 
+mod archive;
 mod cluster;
 mod command;
 #[cfg(any(test, feature = "conformance"))]
@@ -21,6 +22,7 @@ mod sqlite;
 mod store;
 mod transition;
 
+pub use archive::{Begun, Exported, Import, ImportError, Imported, export, import};
 pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
     Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,

@@ -17,6 +17,7 @@ mod config;
 mod event_row;
 mod fault;
 mod history;
+mod import;
 mod job_row;
 mod kept;
 mod lane;

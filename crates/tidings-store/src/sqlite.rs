@@ -12,6 +12,7 @@ mod column;
 mod event_row;
 mod fault;
 mod folder;
+mod import;
 mod job_row;
 mod open;
 mod readers;
@@ -20,7 +21,7 @@ mod schedule_row;
 mod schema;
 mod tenant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod txn;
 mod upkeep;
 mod writer;

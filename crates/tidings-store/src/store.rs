@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, TenantId};
 
 use crate::{
-    Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
-    QueueStats, ReadError, Revocation, TenantRecord,
+    Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
+    PageLimit, QueueStats, ReadError, Revocation, TenantRecord,
 };
 
 /// A database that keeps the log and the queue. Time is the store's own.
@@ -29,6 +29,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the servers on this database share, where it is not this process's alone.
     fn cluster(&self) -> Option<&dyn Cluster> {
+        None
+    }
+
+    /// The way by which another store's tenants come in, where there is one.
+    fn importer(&self) -> Option<&dyn Import> {
         None
     }
 

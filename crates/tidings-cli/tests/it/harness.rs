@@ -31,6 +31,17 @@ impl Server {
         (self.process, self.url) = serve(self.folder.path(), &listen, settings);
     }
 
+    /// Lets it end in order.
+    pub(crate) fn stop(&mut self) {
+        signal("TERM", self.process.id());
+        self.process.wait().expect("it ends");
+    }
+
+    /// After [`Server::stop`].
+    pub(crate) fn start_again(&mut self, settings: &[&str]) {
+        (self.process, self.url) = serve(self.folder.path(), "127.0.0.1:0", settings);
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -4,5 +4,6 @@ mod harness;
 
 mod exec;
 mod exit_status;
+mod moving;
 mod streams;
 mod work;

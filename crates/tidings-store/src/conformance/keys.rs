@@ -5,7 +5,7 @@ use tidings_core::{Clock as _, Grant, KeyId, Scope, ScopeSet, Tenants, UserId};
 use super::world::{World, one, tenant_id};
 use crate::{Command, CommandError, NewKey, Operation, Revocation, TenantState};
 
-fn key(n: u8, tenants: Tenants) -> NewKey {
+pub(super) fn key(n: u8, tenants: Tenants) -> NewKey {
     NewKey {
         id: KeyId::from_bytes([n; 16]),
         name: format!("key {n}"),

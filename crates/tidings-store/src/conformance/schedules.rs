@@ -17,7 +17,7 @@ fn name(text: &str) -> ScheduleName {
 }
 
 /// A schedule of jobs of the type `work`.
-fn spec(text: &str, cron: &str) -> ScheduleSpec {
+pub(super) fn spec(text: &str, cron: &str) -> ScheduleSpec {
     ScheduleSpec {
         name: name(text),
         timing: Timing { cron: cron.parse().expect("valid"), zone: "UTC".parse().expect("known") },
@@ -41,7 +41,7 @@ async fn change(world: &World, tenant: &str, operation: Operation) -> Result<Sch
     }
 }
 
-async fn put(world: &World, tenant: &str, spec: ScheduleSpec) -> Schedule {
+pub(super) async fn put(world: &World, tenant: &str, spec: ScheduleSpec) -> Schedule {
     change(world, tenant, put_as(new_id(), spec, None)).await.expect("it is new")
 }
 
@@ -55,7 +55,7 @@ async fn names(world: &World, tenant: &str, after: Option<&str>, limit: usize) -
     page.iter().map(|schedule| schedule.spec.name.to_string()).collect()
 }
 
-async fn fire(world: &World, limit: usize) -> Swept {
+pub(super) async fn fire(world: &World, limit: usize) -> Swept {
     match world.run(Command::Maintain(Maintain::Fire { limit })).await {
         Ok(Outcome::Swept(swept)) => swept,
         other => panic!("firing answered {other:?}"),

@@ -15,8 +15,8 @@ use super::{
     schedule_row::{self, schedule_columns},
 };
 use crate::{
-    Batch, Cluster, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
-    QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState,
+    Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
+    PageLimit, QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -35,6 +35,10 @@ impl Store for PostgresStore {
     }
 
     fn cluster(&self) -> Option<&dyn Cluster> {
+        Some(self)
+    }
+
+    fn importer(&self) -> Option<&dyn Import> {
         Some(self)
     }
 

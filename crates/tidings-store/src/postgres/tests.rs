@@ -23,7 +23,8 @@ use tokio::sync::OnceCell;
 use super::{PostgresConfig, PostgresStore, StoreClock};
 use crate::{
     Batch, Command, OpenError, Operation, PageLimit, Store,
-    conformance::{self, Fixture, event, in_tenant, job_id, tenant_id},
+    conformance::{self, Fixture, World, event, in_tenant, job_id, tenant_id},
+    sqlite::tests::Folders,
 };
 
 static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
@@ -93,4 +94,16 @@ async fn the_postgres_store_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_conforms_behind_a_pooler_in_transaction_mode() {
     conformance::run(&Databases { pooled: true }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_stores_tenants_move_in() {
+    let (source, mut target) =
+        (World::open(&Folders::new()).await, World::open(&Databases { pooled: false }).await);
+    let clock = StoreClock::Injected(target.clock.clone());
+    let store = Arc::new(
+        open(PostgresConfig { clock, connections: 6, ..PostgresConfig::new(SERVER.fresh_database()) }).await,
+    );
+    target.store = Arc::clone(&store) as _;
+    conformance::tenants_move_with_their_numbers(source, target, store).await;
 }

@@ -16,8 +16,8 @@ use super::{
     tenant::{self, Tenant, TenantKey},
 };
 use crate::{
-    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
-    ReadError, Revocation, Store, TenantRecord,
+    Batch, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
+    QueueStats, ReadError, Revocation, Store, TenantRecord,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -33,6 +33,10 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         Self::close(self).await;
+    }
+
+    fn importer(&self) -> Option<&dyn Import> {
+        Some(self)
     }
 
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {

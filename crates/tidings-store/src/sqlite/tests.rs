@@ -17,7 +17,7 @@ use tidings_core::{Clock, Entropy as _, JobType, SystemEntropy};
 use super::{SqliteConfig, SqliteStore};
 use crate::{
     OpenError, Store,
-    conformance::{self, Fixture},
+    conformance::{self, Fixture, World},
 };
 
 /// A folder of its own for a test, removed at its end.
@@ -47,7 +47,14 @@ pub(crate) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, Op
     SqliteStore::open(SqliteConfig::new(path), clock, Arc::new(SystemEntropy))
 }
 
-struct Folders(TempDir, std::sync::atomic::AtomicU32);
+/// Stores in folders of their own.
+pub(crate) struct Folders(TempDir, std::sync::atomic::AtomicU32);
+
+impl Folders {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new(), 0.into())
+    }
+}
 
 #[async_trait]
 impl Fixture for Folders {
@@ -60,5 +67,14 @@ impl Fixture for Folders {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_store_conforms() {
-    conformance::run(&Folders(TempDir::new(), 0.into())).await;
+    conformance::run(&Folders::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_move_from_one_embedded_store_to_another() {
+    let folders = Folders::new();
+    let (source, mut target) = (World::open(&folders).await, World::open(&folders).await);
+    let store = Arc::new(open(&folders.0.path().join("target"), target.clock.clone()).expect("opens"));
+    target.store = Arc::clone(&store) as _;
+    conformance::tenants_move_with_their_numbers(source, target, store).await;
 }

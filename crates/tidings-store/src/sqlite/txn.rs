@@ -39,6 +39,20 @@ impl Memory {
         self.last_job_key = 0;
         self.running = None;
     }
+
+    pub(super) fn next_job_key(&mut self, conn: &Connection) -> Result<JobKey> {
+        if self.last_job_key == 0 {
+            // A deleted job's events may outlive it, and must not become another's.
+            self.last_job_key = conn.query_row(
+                "SELECT max(ifnull((SELECT max(key) FROM jobs), 0),
+                            ifnull((SELECT max(job_key) FROM events WHERE job_key IS NOT NULL), 0))",
+                [],
+                |row| row.get(0),
+            )?;
+        }
+        self.last_job_key += 1;
+        Ok(self.last_job_key)
+    }
 }
 
 pub(super) struct Txn<'c> {
@@ -111,7 +125,7 @@ impl<'c> Txn<'c> {
     /// Stores a new job with its first events.
     pub(super) fn insert_job(&mut self, tenant: TenantKey, step: Step) -> Result<Job> {
         let Step { mut job, events } = step;
-        let key = self.next_job_key()?;
+        let key = self.memory.next_job_key(self.conn)?;
         for fact in events {
             job.seq = self.emit(tenant, &job.tenant, Some(key), fact)?.0;
         }
@@ -143,20 +157,6 @@ impl<'c> Txn<'c> {
         id: tidings_core::JobId,
     ) -> Result<Stored, Stop> {
         Ok(job_row::find(self.conn, tenant, name, id)?.ok_or(CommandError::NotFound)?)
-    }
-
-    fn next_job_key(&mut self) -> Result<JobKey> {
-        if self.memory.last_job_key == 0 {
-            // A deleted job's events may outlive it, and must not become another's.
-            self.memory.last_job_key = self.conn.query_row(
-                "SELECT max(ifnull((SELECT max(key) FROM jobs), 0),
-                            ifnull((SELECT max(job_key) FROM events WHERE job_key IS NOT NULL), 0))",
-                [],
-                |row| row.get(0),
-            )?;
-        }
-        self.memory.last_job_key += 1;
-        Ok(self.memory.last_job_key)
     }
 
     fn count_running(&mut self, tenant: TenantKey, job_type: &JobType, before: StateName, after: StateName) {

@@ -1,0 +1,43 @@
+use sha2::{Digest as _, Sha256};
+
+use super::record::Line;
+
+/// What a tenant's lines come to, each kind in its order.
+#[derive(Default)]
+pub(super) struct Digests {
+    events: Sha256,
+    jobs: Sha256,
+    schedules: Sha256,
+    keys: Sha256,
+}
+
+impl Digests {
+    pub(super) fn add(&mut self, line: &Line) {
+        let digest = match line {
+            Line::Event(_) => &mut self.events,
+            Line::Job(_) => &mut self.jobs,
+            Line::Schedule(_) => &mut self.schedules,
+            Line::Key(_) => &mut self.keys,
+            Line::Tidings { .. } | Line::Tenant(_) | Line::End { .. } => return,
+        };
+        digest.update(text(line));
+        digest.update(b"\n");
+    }
+
+    /// What differs, if anything does.
+    pub(super) fn difference(self, other: Self) -> Option<&'static str> {
+        [
+            ("events", self.events, other.events),
+            ("jobs", self.jobs, other.jobs),
+            ("schedules", self.schedules, other.schedules),
+            ("keys", self.keys, other.keys),
+        ]
+        .into_iter()
+        .find_map(|(what, a, b)| (a.finalize() != b.finalize()).then_some(what))
+    }
+}
+
+/// A line as an archive has it, without its end.
+pub(super) fn text(line: &Line) -> Vec<u8> {
+    serde_json::to_vec(line).expect("a line has string keys and no failing serializer")
+}
