@@ -6,6 +6,7 @@ mod fanout;
 mod idle;
 mod jobs;
 mod paced;
+mod postgres;
 
 use std::{
     path::{Path, PathBuf},
@@ -49,6 +50,8 @@ pub enum Benchmark {
     Idle,
     /// Whole job cycles: enqueue, lease, complete.
     Jobs,
+    /// Durable publishes on PostgreSQL, against pgbench inserting the same.
+    Postgres,
     All,
 }
 
@@ -56,7 +59,9 @@ impl Benchmark {
     /// The single benchmarks that it stands for.
     pub fn each(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs],
+            Self::All => {
+                vec![Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs, Self::Postgres]
+            }
             one => vec![one],
         }
     }
@@ -68,6 +73,7 @@ impl Benchmark {
             Self::Paced => paced::run(options),
             Self::Idle => idle::run(options).map(|o| vec![o]),
             Self::Jobs => jobs::run(options).map(|o| vec![o]),
+            Self::Postgres => postgres::run(options).map(|o| vec![o]),
             Self::All => {
                 let mut outcomes = Vec::new();
                 for one in self.each() {
