@@ -4,6 +4,7 @@ mod batching;
 mod keys;
 mod lane;
 mod queue;
+mod settler;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -24,15 +25,16 @@ use crate::{Command, CommandError, Outcome, Store};
 use batching::Committer;
 use lane::Lane;
 use queue::{Pending, Queue};
+use settler::Settler;
 use totals::Totals;
 
 /// Where committed events go: the feeds.
 pub trait CommitSink: Send + Sync + 'static {
     /// The events of one commit, after it is on stable storage and before its callers are answered.
     ///
-    /// Calls come from each lane's own thread, one at a time and in that lane's commit order. So a tenant's
-    /// events come in order, but for those that a claim or a rescue of several tenants made: these come
-    /// from the first lane, and the tenant's own lane may be ahead of it or behind.
+    /// For each lane calls come one at a time and in its commit order; those of several lanes come at
+    /// once. So a tenant's events come in order, but for those that a claim or a rescue of several
+    /// tenants made: these come from the first lane, and the tenant's own may be ahead of it or behind.
     ///
     /// It must not block: its lane's callers wait for it.
     fn committed(&self, events: &[Arc<Event>]);
@@ -103,9 +105,12 @@ struct Shared {
     /// One for each lane.
     queues: Vec<Queue>,
     totals: Arc<Totals>,
-    /// Lanes that have not ended.
+    /// Lanes that have not ended, or not answered all.
     running: watch::Sender<usize>,
 }
+
+/// A lane that has not ended, or not answered all.
+struct Running(Arc<Shared>);
 
 impl Journal {
     /// Starts a thread for each of the store's lanes. Whatever the store awaits there is driven by the
@@ -117,9 +122,10 @@ impl Journal {
         let (lanes, totals) = (store.lanes().max(1), Arc::new(Totals::new(config)));
         let queues = (0..lanes).map(|_| Queue::new(Arc::clone(&totals))).collect();
         let shared = Arc::new(Shared { queues, totals, running: watch::Sender::new(lanes) });
-        let committer = Arc::new(Committer::new(store, sink));
+        let (committer, runtime) = (Arc::new(Committer::new(store, sink)), Handle::current());
         for number in 0..lanes {
-            Lane::new(number, Arc::clone(&shared), Arc::clone(&committer)).start(Handle::current());
+            let settler = Settler::start(Arc::clone(&committer), Running(Arc::clone(&shared)), &runtime);
+            Lane::new(number, Arc::clone(&shared), Arc::clone(&committer), settler).start(runtime.clone());
         }
         Self(Arc::new(Owner(shared)))
     }
@@ -151,6 +157,12 @@ impl Journal {
 impl Shared {
     fn close(&self) {
         self.queues.iter().for_each(Queue::close);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|lanes| *lanes -= 1);
     }
 }
 

@@ -24,7 +24,7 @@ impl Committer {
     ///
     /// What comes back has committed or not, and nobody knows yet: settle it, before any later one.
     pub(super) async fn commit(&self, lane: usize, work: Work) -> Settlement {
-        let mut settlement = Settlement::default();
+        let mut settlement = Settlement { commands: work.len(), ..Settlement::default() };
         // The next part is at the end.
         let mut parts = vec![work];
         while let Some(mut part) = parts.pop() {
@@ -74,6 +74,7 @@ impl Committer {
 #[derive(Default)]
 pub(super) struct Settlement {
     parts: Vec<(Work, Result<Committed, CommitError>)>,
+    pub(super) commands: usize,
     /// How many commits it took.
     pub(super) commits: u64,
 }

@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use tidings_core::{TenantId, Tenants};
 use tokio::runtime::Handle;
 
-use super::{Shared, batching::Committer, queue::Queue};
+use super::{Shared, batching::Committer, queue::Queue, settler::Settler};
 use crate::{Claim, Command};
 
 /// The lane that a command goes through: its tenant's, or the first where it concerns several tenants or
@@ -34,11 +34,17 @@ pub(super) struct Lane {
     number: usize,
     shared: Arc<Shared>,
     committer: Arc<Committer>,
+    settler: Settler,
 }
 
 impl Lane {
-    pub(super) fn new(number: usize, shared: Arc<Shared>, committer: Arc<Committer>) -> Self {
-        Self { number, shared, committer }
+    pub(super) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        committer: Arc<Committer>,
+        settler: Settler,
+    ) -> Self {
+        Self { number, shared, committer, settler }
     }
 
     pub(super) fn start(self, runtime: Handle) {
@@ -51,10 +57,9 @@ impl Lane {
     /// Until its queue is closed and empty.
     fn run(self, runtime: &Handle) {
         while let Some(work) = self.queue().next() {
-            let commands = work.len();
             let settlement = runtime.block_on(self.committer.commit(self.number, work));
-            self.shared.totals.count(settlement.commits, commands);
-            self.committer.settle(settlement);
+            self.shared.totals.count(settlement.commits, settlement.commands);
+            self.settler.settle(settlement);
         }
     }
 
@@ -68,6 +73,5 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.shared.close();
         self.queue().abandon();
-        self.shared.running.send_modify(|lanes| *lanes -= 1);
     }
 }
