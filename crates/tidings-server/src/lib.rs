@@ -28,6 +28,7 @@ pub mod metrics;
 mod object;
 pub mod offline;
 mod openapi;
+mod outbox;
 mod params;
 mod path;
 pub mod problem;

@@ -47,6 +47,7 @@ pub use config::{PostgresConfig, StoreClock};
 use crate::OpenError;
 use codec::Id;
 use commit::Turns;
+use fault::Fault;
 use history::History;
 use lane::Lanes;
 use pool::Pool;
@@ -84,14 +85,14 @@ impl PostgresStore {
     pub async fn open(config: PostgresConfig, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
         let lanes = config.lanes.max(1);
         let reads = config.connections.saturating_sub(lanes).max(2);
-        let pool = connect(&config, reads)?;
+        let (pool, target) = connect_limited(&config, reads).await?;
         migrate::migrate(&pool).await?;
         let rows = pool.query("SELECT tidings.micros()", &[]).await?;
         let time = StoreTime::new(&config.clock, Timestamp::from_micros(rows[0].get(0)));
         lane::make_partitions(&pool, &time).await?;
         let history = Arc::new(History::default());
         history.recognise(&pool).await?;
-        let writers = connect(&config, lanes)?;
+        let writers = pool_of(&config, &target, lanes)?;
         let mut node = [0; 16];
         entropy.fill(&mut node);
         Ok(Self(Arc::new(Inner {
@@ -134,9 +135,27 @@ impl PostgresStore {
 }
 
 fn connect(config: &PostgresConfig, size: usize) -> Result<Pool, OpenError> {
-    let target = Target::parse(&config.url, config.connect_timeout)?;
+    pool_of(config, &Target::parse(&config.url, config.connect_timeout)?, size)
+}
+
+/// The server itself ends statements that take too long, also where nobody is left to cancel them; poolers may
+/// not know how to ask for that, and do without.
+async fn connect_limited(config: &PostgresConfig, size: usize) -> Result<(Pool, Target), OpenError> {
+    let plain = Target::parse(&config.url, config.connect_timeout)?;
+    let limited = plain.with_statement_timeout(config.statement_timeout);
+    let pool = pool_of(config, &limited, size)?;
+    match pool.connection().await {
+        Err(Fault::Unsent(text)) if text.contains("startup parameter") => {
+            Ok((pool_of(config, &plain, size)?, plain))
+        }
+        // Whatever else is wrong meets whoever connects next.
+        _ => Ok((pool, limited)),
+    }
+}
+
+fn pool_of(config: &PostgresConfig, target: &Target, size: usize) -> Result<Pool, OpenError> {
     let tls = tls::connector(&target.trust)?;
-    Pool::new(&target, tls, size, config.connect_timeout, config.statement_timeout)
+    Pool::new(target, tls, size, config.connect_timeout, config.statement_timeout)
 }
 
 impl fmt::Debug for PostgresStore {

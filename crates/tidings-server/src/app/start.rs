@@ -16,6 +16,7 @@ use crate::{
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
     metrics::Metrics,
+    outbox,
     rescue::{self, LeaseActivity},
     retention,
     revocation::Closing,
@@ -121,7 +122,7 @@ impl App {
     }
 
     fn start_services(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, delivery, claimer, hub, gate, store, .. } = &*self.0;
+        let Parts { services, delivery, claimer, hub, gate, store, journal, settings, .. } = &*self.0;
         let authenticator = gate.authenticator.clone();
         services.spawn("revocation", authenticator.clone().run(std::future::pending()));
         let (delivery, directory, hub) = (delivery.clone(), gate.directory.clone(), hub.clone());
@@ -129,6 +130,9 @@ impl App {
         services.spawn("due jobs", claimer.clone().ring_when_due());
         services.spawn("beat", duties::beat(store.clone()));
         if config.server.has_role(Role::Scheduler) {
+            if store.cluster().is_some() {
+                services.spawn("outbox", outbox::run(journal.clone(), settings.clone()));
+            }
             self.start_duties(config, activity);
         }
     }

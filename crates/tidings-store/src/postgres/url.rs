@@ -49,6 +49,15 @@ impl Target {
         let trust = if verify || roots.is_some() { Trust::Verified(roots) } else { Trust::Anyone };
         Ok(Self { driver, trust })
     }
+
+    /// Every session begins with this limit on its statements.
+    pub(super) fn with_statement_timeout(&self, timeout: Duration) -> Self {
+        let mut driver = self.driver.clone();
+        let own = driver.get_options().unwrap_or_default();
+        let options = format!("-c statement_timeout={} {own}", timeout.as_millis());
+        driver.options(options);
+        Self { driver, trust: self.trust.clone() }
+    }
 }
 
 fn malformed() -> OpenError {

@@ -44,20 +44,12 @@ impl Txn<'_> {
             Operation::Publish { events, idempotency } => {
                 self.publish(tenant, create, events, idempotency.as_ref())
             }
-            Operation::Heartbeat { job, lease_no, length } => {
-                self.heartbeat(tenant, create, *job, *lease_no, *length)
-            }
-            Operation::Progress { job, lease_no, progress } => {
-                self.progress(tenant, create, *job, *lease_no, progress.clone())
-            }
-            Operation::Complete { job, lease_no, result, pending } => {
-                self.complete(tenant, create, *job, *lease_no, result.clone(), pending.clone())
-            }
-            Operation::Fail { job, lease_no, options, pending } => {
-                self.fail(tenant, create, *job, *lease_no, options.clone(), pending.clone())
-            }
-            Operation::Release { job, lease_no } => self.release(tenant, create, *job, *lease_no),
-            Operation::Cancel { job } => self.cancel(tenant, create, *job),
+            Operation::Heartbeat { job, .. }
+            | Operation::Progress { job, .. }
+            | Operation::Complete { job, .. }
+            | Operation::Fail { job, .. }
+            | Operation::Release { job, .. }
+            | Operation::Cancel { job } => self.change(tenant, create, *job, operation),
             Operation::Retry { job, id, idempotency } => {
                 self.retry(tenant, create, *job, *id, idempotency.as_ref())
             }

@@ -21,6 +21,17 @@ async fn ten_nodes_that_start_at_once_migrate_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_itself_ends_statements_that_take_too_long() {
+    let config = PostgresConfig {
+        statement_timeout: std::time::Duration::from_secs(7),
+        ..PostgresConfig::new(SERVER.fresh_database())
+    };
+    let store = open(config).await;
+    let limit = store.0.pool.query("SHOW statement_timeout", &[]).await.expect("asked");
+    assert_eq!(limit[0].get::<_, &str>(0), "7s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_schema_is_used_where_it_allows_that() {
     let (name, url) = named_database();
     open(PostgresConfig::new(&url)).await;
