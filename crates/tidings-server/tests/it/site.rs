@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tidings_core::{Clock, Entropy as _, SystemClock, SystemEntropy, Timestamp};
 use tidings_server::{
-    App,
+    App, StartError,
     config::{Loaded, Sources},
 };
 use tower::ServiceExt as _;
@@ -95,7 +95,16 @@ impl Site {
     /// On a folder that may have been used before, by a clock of the test's.
     pub(crate) async fn on(folder: PathBuf, settings: &[&str], clock: Arc<dyn Clock>) -> Self {
         let config = configured(&folder, settings).config;
-        let app = App::start(config, clock, Arc::new(SystemEntropy)).await.expect("starts");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let app = loop {
+            match App::start(config.clone(), clock.clone(), Arc::new(SystemEntropy)).await {
+                // The threads of a life that was just ended let go of the folder a little later.
+                Err(StartError::Store(_)) if tokio::time::Instant::now() < deadline => {
+                    tokio::task::yield_now().await;
+                }
+                started => break started.expect("starts"),
+            }
+        };
         let admin = std::fs::read_to_string(&app.admin_key().path).expect("the key's file").trim().to_owned();
         Self { router: app.router(), app, folder, admin }
     }
