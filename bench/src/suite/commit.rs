@@ -10,7 +10,8 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 use tidings_core::{
-    Clock as _, Event, EventBody, EventId, EventType, NewEvent, RawJson, SystemClock, SystemEntropy, TenantId,
+    Clock as _, Epoch, Event, EventBody, EventId, EventType, NewEvent, RawJson, SystemClock, SystemEntropy,
+    TenantId,
 };
 use tidings_store::{
     BatchObserved, Command, CommitSink, Journal, JournalConfig, Operation, SqliteConfig, SqliteStore,
@@ -150,7 +151,7 @@ struct Counter {
 }
 
 impl CommitSink for Counter {
-    fn committed(&self, _events: &[Arc<Event>]) {}
+    fn committed(&self, _: &[Arc<Event>], _: &[(TenantId, Epoch)]) {}
 
     fn batch_observed(&self, batch: BatchObserved) {
         self.commits.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,9 @@
 //! One tenant's live tail.
 
+mod early;
+mod freshness;
 mod handle;
+mod listening;
 mod opening;
 mod order;
 mod repair;
@@ -18,7 +21,9 @@ use tokio::sync::OnceCell;
 
 use crate::{Slot, node::Node, watch::Watchers};
 
+use freshness::Freshness;
 pub use handle::FeedHandle;
+use listening::Listening;
 use order::Order;
 
 /// Names a feed within this process. A tenant's next feed has another one.
@@ -36,6 +41,8 @@ pub enum Ended {
     Gone,
     /// The store has not answered this subscription for long; later it may.
     Unavailable,
+    /// The store has not confirmed the feed's head for long; later it may.
+    Unconfirmed,
     /// What this subscription needs does not read back.
     Unreadable,
 }
@@ -54,6 +61,8 @@ pub(crate) struct Feed {
     oldest: AtomicU64,
     ended: OnceLock<Ended>,
     order: Mutex<Order>,
+    freshness: Freshness,
+    listening: Mutex<Option<Listening>>,
     handles: AtomicUsize,
     /// The janitor's ticks since it had a handle.
     idle_ticks: AtomicU32,
@@ -81,6 +90,8 @@ impl Feed {
             oldest: AtomicU64::new(1),
             ended: OnceLock::new(),
             order,
+            freshness: Freshness::default(),
+            listening: Mutex::default(),
             handles: AtomicUsize::new(0),
             idle_ticks: AtomicU32::new(0),
         })
@@ -103,9 +114,10 @@ impl Feed {
         self.ended.get().copied()
     }
 
-    /// Takes committed events of this tenant, whatever their order. Tells the watchers nothing yet:
-    /// returns whether the tail has moved.
-    pub(crate) fn accept(self: &Arc<Self>, events: &[Arc<Event>]) -> bool {
+    /// Takes committed events of this tenant, whatever their order, and of the history that is given
+    /// where it is known; another one is a reason to look. Tells the watchers nothing yet: returns
+    /// whether the tail has moved.
+    pub(crate) fn accept(self: &Arc<Self>, events: &[Arc<Event>], epoch: Option<&Epoch>) -> bool {
         if self.ended().is_some() {
             return false;
         }
@@ -114,16 +126,57 @@ impl Feed {
         let (moved, repair) = {
             let mut order = self.order.lock();
             let before = order.tail();
-            for event in events {
-                order.offer(event, |event| self.slot(event), stamp, &mut gone);
+            if order.is_open() && epoch.is_some_and(|epoch| epoch != self.epoch()) {
+                order.doubt();
+            } else {
+                for event in events {
+                    order.offer(event, epoch, |event| self.slot(event), stamp, &mut gone);
+                }
             }
             self.head.store(order.tail().get(), Ordering::Release);
-            (order.tail() > before, order.start_repair())
+            (order.tail() > before, self.start_repair(&mut order))
         };
         if repair {
             self.spawn_repair();
         }
         moved
+    }
+
+    /// Learns that the log has come to `head`, in the history `epoch`.
+    pub(crate) fn heard(self: &Arc<Self>, epoch: &Epoch, head: Seq) {
+        let other = self.epoch.get().is_some_and(|ours| ours != epoch);
+        if !other && head <= self.head() {
+            return;
+        }
+        self.look(|order| if other { order.doubt() } else { order.heard(head) });
+    }
+
+    /// The log may have moved, nobody knows how far: it is read.
+    pub(crate) fn suspect(self: &Arc<Self>) {
+        self.look(Order::doubt);
+    }
+
+    fn look(self: &Arc<Self>, learn: impl FnOnce(&mut Order)) {
+        if self.ended().is_some() {
+            return;
+        }
+        let repair = {
+            let mut order = self.order.lock();
+            learn(&mut order);
+            self.start_repair(&mut order)
+        };
+        if repair {
+            self.spawn_repair();
+        }
+    }
+
+    /// Whether the caller is to start a repair.
+    fn start_repair(&self, order: &mut Order) -> bool {
+        let start = order.start_repair();
+        if start {
+            self.falls_behind();
+        }
+        start
     }
 
     fn slot(&self, event: &Arc<Event>) -> Arc<Slot> {
@@ -137,16 +190,8 @@ impl Feed {
             return;
         }
         self.raise_oldest(log.oldest);
-        if log.head <= self.head() {
-            return;
-        }
-        let repair = {
-            let mut order = self.order.lock();
-            order.heard(log.head);
-            order.start_repair()
-        };
-        if repair {
-            self.spawn_repair();
+        if log.head > self.head() {
+            self.look(|order| order.heard(log.head));
         }
     }
 
@@ -165,6 +210,7 @@ impl Feed {
             order.clear()
         };
         drop(gone);
+        self.stop_listening();
         self.node.pager.forget(self.id);
         self.watchers.notify(self.id);
     }
@@ -200,6 +246,12 @@ impl Feed {
             }
         }
         freed
+    }
+
+    /// Gives up what waits behind a gap; it will be read.
+    pub(crate) fn drop_early(&self) {
+        let gone = self.order.lock().drop_early();
+        drop(gone);
     }
 
     /// One tick of the janitor; returns how many it has had without a handle.

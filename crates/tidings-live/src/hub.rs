@@ -1,15 +1,18 @@
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use smallvec::SmallVec;
-use tidings_core::{Event, Seq, TenantId};
+use tidings_core::{Epoch, Event, Seq, TenantId};
 use tidings_store::{CommitSink, ReadError, Store};
 use tokio::runtime::Handle;
 
-use crate::{Ended, FeedHandle, LiveConfig, Pager, feed::Feed, node::Node};
+use crate::{
+    Bus, BusState, Ended, FeedHandle, Histories, Listener, LiveConfig, Local, News, Pager, feed::Feed,
+    node::Node, poller,
+};
 
 /// The feeds of this process. Cheap to clone; when the last clone goes, every feed is closed.
 #[derive(Clone)]
@@ -17,13 +20,15 @@ pub struct Hub(Arc<Owner>);
 
 struct Owner {
     node: Arc<Node>,
-    janitor: tokio::task::AbortHandle,
+    tasks: Vec<tokio::task::AbortHandle>,
 }
 
 /// How the feeds stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LiveStats {
     pub feeds: usize,
+    /// Those whose head the store has not confirmed for too long.
+    pub stale_feeds: usize,
     /// Bytes of all rings, frames counted.
     pub ring_bytes: usize,
     /// Bytes of catch-up pages, frames counted.
@@ -39,16 +44,30 @@ pub struct LiveStats {
 const OPEN_TRIES: usize = 8;
 
 impl Hub {
-    /// Runs on the current tokio runtime.
+    /// Runs on the current tokio runtime, with no bus.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(store: Arc<dyn Store>, config: LiveConfig) -> Self {
+        Self::with_bus(store, config, Local::shared())
+    }
+
+    /// The same for one of several nodes on one store, which hear of each other's commits over `bus`. The
+    /// bus is this hub's alone from now on.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn with_bus(store: Arc<dyn Store>, config: LiveConfig, bus: Arc<dyn Bus>) -> Self {
         let runtime = Handle::current();
         let linger = config.linger;
-        let node = Node::new(store, config, runtime.clone());
-        let janitor = runtime.spawn(sweep(Arc::downgrade(&node), linger)).abort_handle();
-        Self(Arc::new(Owner { node, janitor }))
+        let node = Node::new(store, config, bus, runtime.clone());
+        node.bus.attach(Arc::new(Ears(Arc::downgrade(&node))));
+        let mut tasks = vec![runtime.spawn(sweep(Arc::downgrade(&node), linger)).abort_handle()];
+        if node.is_shared() {
+            tasks.push(runtime.spawn(poller::run(Arc::downgrade(&node))).abort_handle());
+            tasks.push(runtime.spawn(poller::judge(Arc::downgrade(&node))).abort_handle());
+        }
+        Self(Arc::new(Owner { node, tasks }))
     }
 
     /// The tenant's feed, opened where it is not: registered first, and only then is the head read.
@@ -85,6 +104,18 @@ impl Hub {
         }
     }
 
+    /// How the connection to the other nodes stands.
+    pub fn bus(&self) -> BusState {
+        self.0.node.bus.state()
+    }
+
+    /// How long ago a shared store last told what had moved; `None` where this process alone writes.
+    pub fn unconfirmed_for(&self) -> Option<Duration> {
+        let node = &self.0.node;
+        let age = || Duration::from_millis(node.now().saturating_sub(node.confirmed()));
+        node.is_shared().then(age)
+    }
+
     pub fn pager(&self) -> &Pager {
         &self.0.node.pager
     }
@@ -96,6 +127,7 @@ impl Hub {
         LiveStats {
             feeds: node.feeds().len(),
             ring_bytes: node.ring_gauge.get(),
+            stale_feeds: node.feeds().iter().filter(|feed| feed.stale_for().is_some()).count(),
             page_bytes: pages.bytes,
             pages_read: pages.read,
             pages_shared: pages.shared,
@@ -104,14 +136,17 @@ impl Hub {
     }
 }
 
-/// On one node the journal is the bus.
+/// What this node commits comes from its journal; the bus takes it to the others.
 impl CommitSink for Hub {
-    fn committed(&self, events: &[Arc<Event>]) {
+    fn committed(&self, events: &[Arc<Event>], epochs: &[(TenantId, Epoch)]) {
         let node = &self.0.node;
         let mut moved: SmallVec<[Arc<Feed>; 4]> = SmallVec::new();
+        let mut histories = Histories::new(epochs);
         for run in events.chunk_by(|a, b| a.tenant == b.tenant) {
             let Some(feed) = node.feed(&run[0].tenant) else { continue };
-            if feed.accept(run) && !moved.last().is_some_and(|last| Arc::ptr_eq(last, &feed)) {
+            if feed.accept(run, histories.of(&run[0].tenant))
+                && !moved.last().is_some_and(|last| Arc::ptr_eq(last, &feed))
+            {
                 moved.push(feed);
             }
         }
@@ -119,11 +154,27 @@ impl CommitSink for Hub {
             feed.watchers.notify(feed.id);
         }
         node.keep_budget();
+        node.bus.publish(events, epochs);
+    }
+}
+
+/// Takes what the bus brings.
+struct Ears(Weak<Node>);
+
+impl Listener for Ears {
+    fn heard(&self, news: &News) {
+        let Some(node) = self.0.upgrade() else { return };
+        let Some(feed) = node.feed(&news.tenant) else { return };
+        if feed.accept(&news.events, Some(&news.epoch)) {
+            feed.watchers.notify(feed.id);
+            node.keep_budget();
+        }
+        feed.heard(&news.epoch, news.head);
     }
 }
 
 /// Closes feeds that nobody holds, four rounds after the last handle went.
-async fn sweep(node: std::sync::Weak<Node>, linger: Duration) {
+async fn sweep(node: Weak<Node>, linger: Duration) {
     const ROUNDS: u32 = 4;
     let mut rounds = tokio::time::interval((linger / ROUNDS).max(Duration::from_millis(1)));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -136,7 +187,7 @@ async fn sweep(node: std::sync::Weak<Node>, linger: Duration) {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.janitor.abort();
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
         self.node.close_all();
     }
 }

@@ -15,6 +15,7 @@
 //! system call or a call to a watcher; so there is no order to keep.
 
 mod batch;
+mod bus;
 mod config;
 mod encoding;
 mod feed;
@@ -24,6 +25,7 @@ mod hub;
 mod model;
 mod node;
 mod pager;
+mod poller;
 mod slot;
 mod subscription;
 #[cfg(test)]
@@ -32,6 +34,9 @@ mod view;
 mod watch;
 
 pub use batch::{Batch, Batcher, FrameEnd};
+pub use bus::{
+    Bus, BusKind, BusState, Histories, Listener, Local, News, RedisBus, RedisConfig, RedisConfigError,
+};
 pub use config::{LiveConfig, SlowClients};
 pub use encoding::{Encoding, Transport};
 pub use feed::{Ended, FeedHandle, FeedId};

@@ -2,9 +2,11 @@
 //! byte stream has carried so far.
 
 mod budget;
+mod cluster;
 mod feeds;
 mod lags;
 mod pages;
 mod reader;
 mod seam;
+mod stale;
 mod world;

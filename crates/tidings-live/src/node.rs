@@ -7,22 +7,26 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use tidings_core::TenantId;
 use tidings_store::Store;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
-use crate::{Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, view::Views};
+use crate::{Bus, Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, view::Views};
 
 pub(crate) struct Node {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) config: LiveConfig,
     pub(crate) runtime: Handle,
     pub(crate) pager: Pager,
     pub(crate) views: Arc<Views>,
+    /// Turns at reading gaps.
+    pub(crate) readers: Semaphore,
     /// Bytes of all rings' slots, frames counted, and of those that readers still hold.
     pub(crate) ring_gauge: Arc<Gauge>,
     /// The furthest that a live subscription was seen behind since it was last asked for.
@@ -31,13 +35,23 @@ pub(crate) struct Node {
     last_feed: AtomicU64,
     last_stamp: AtomicU64,
     evicting: AtomicBool,
+    started: Instant,
+    /// When the store last told what had moved.
+    confirmed: AtomicU64,
 }
 
 impl Node {
-    pub(crate) fn new(store: Arc<dyn Store>, config: LiveConfig, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        config: LiveConfig,
+        bus: Arc<dyn Bus>,
+        runtime: Handle,
+    ) -> Arc<Self> {
         Arc::new(Self {
             pager: Pager::new(store.clone(), &config, runtime.clone()),
+            readers: Semaphore::new(config.repair_readers.max(1)),
             store,
+            bus,
             config,
             runtime,
             views: Arc::default(),
@@ -47,7 +61,34 @@ impl Node {
             last_feed: AtomicU64::new(0),
             last_stamp: AtomicU64::new(0),
             evicting: AtomicBool::new(false),
+            started: Instant::now(),
+            confirmed: AtomicU64::new(0),
         })
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The moment for which the store last told what had moved: what it did not name had not.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn confirm(&self, moment: u64) {
+        self.confirmed.fetch_max(moment, Ordering::Relaxed);
+    }
+
+    /// Whether other processes write to the store.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.cluster().is_some()
+    }
+
+    /// How long a gap may fill itself.
+    pub(crate) fn gap_delay(&self) -> Duration {
+        let alone = self.is_shared() && !*self.bus.connected().borrow();
+        if alone { Duration::ZERO } else { self.config.repair_delay }
     }
 
     pub(crate) fn next_stamp(&self) -> u64 {
@@ -141,6 +182,11 @@ impl Node {
             let until = oldest.peek().map_or(u64::MAX, |Reverse((stamp, _))| *stamp);
             need = need.saturating_sub(feeds[at].evict(need, until));
             oldest.extend(entry(at));
+        }
+        if need > 0 {
+            for feed in &feeds {
+                feed.drop_early();
+            }
         }
         self.evicting.store(false, Ordering::Release);
     }

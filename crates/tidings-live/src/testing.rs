@@ -1,6 +1,7 @@
 //! What this crate's tests share.
 
 mod store;
+mod wire;
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,9 +10,10 @@ use tidings_core::{
     Verbosity,
 };
 
-use crate::{FeedId, LiveConfig, Slot, feed::Feed, node::Node};
+use crate::{FeedId, LiveConfig, Local, Slot, feed::Feed, node::Node};
 
 pub(crate) use store::MemoryStore;
+pub(crate) use wire::{Wire, WireBus};
 
 pub(crate) fn tenant() -> TenantId {
     TenantId::new("acme").expect("valid")
@@ -60,6 +62,11 @@ pub(crate) fn detached_feed(id: u64) -> Arc<Feed> {
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts")
     });
-    let node = Node::new(Arc::new(MemoryStore::default()), LiveConfig::default(), runtime.handle().clone());
+    let node = Node::new(
+        Arc::new(MemoryStore::default()),
+        LiveConfig::default(),
+        Local::shared(),
+        runtime.handle().clone(),
+    );
     Feed::new(FeedId(id), tenant(), node)
 }

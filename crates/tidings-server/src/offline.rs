@@ -5,7 +5,7 @@ mod moving;
 use std::sync::Arc;
 
 use tidings_auth::{MasterKeys, Rewrapped, SecretString, ServerKeys};
-use tidings_core::{Event, SystemClock, SystemEntropy, TenantId};
+use tidings_core::{Epoch, Event, SystemClock, SystemEntropy, TenantId};
 use tidings_store::{Cluster, Command, CommitSink, Journal, JournalConfig, Operation, Store};
 
 use crate::{
@@ -148,7 +148,7 @@ async fn renew_one(journal: &Journal, tenant: &TenantId) -> Result<(), OfflineEr
 struct Nobody;
 
 impl CommitSink for Nobody {
-    fn committed(&self, _: &[Arc<Event>]) {}
+    fn committed(&self, _: &[Arc<Event>], _: &[(TenantId, Epoch)]) {}
 }
 
 impl World {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
-    Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Schedule, ScheduleId,
-    ScheduleSpec, Seq, TenantId, Tenants, Timestamp, WorkerName,
+    Epoch, Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Schedule,
+    ScheduleId, ScheduleSpec, Seq, TenantId, Tenants, Timestamp, WorkerName,
     job::{FailOptions, LeaseNo, Progress},
 };
 
@@ -230,4 +230,7 @@ pub struct Committed {
     pub outcomes: Vec<Result<Outcome, CommandError>>,
     /// Every event of the batch; each tenant's in the order of its seqs.
     pub events: Vec<Arc<Event>>,
+    /// The histories that they went into: each tenant of `events` once, unless it was deleted in the same
+    /// batch.
+    pub epochs: Vec<(TenantId, Epoch)>,
 }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_core::Event;
+use tidings_core::{Epoch, Event, TenantId};
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -30,14 +30,15 @@ use totals::Totals;
 
 /// Where committed events go: the feeds.
 pub trait CommitSink: Send + Sync + 'static {
-    /// The events of one commit, after it is on stable storage and before its callers are answered.
+    /// The events of one commit and the histories that they went into, after it is on stable storage and
+    /// before its callers are answered.
     ///
     /// For each lane calls come one at a time and in its commit order; those of several lanes come at
     /// once. So a tenant's events come in order, but for those that a claim or a rescue of several
     /// tenants made: these come from the first lane, and the tenant's own may be ahead of it or behind.
     ///
     /// It must not block: its lane's callers wait for it.
-    fn committed(&self, events: &[Arc<Event>]);
+    fn committed(&self, events: &[Arc<Event>], epochs: &[(TenantId, Epoch)]);
 
     /// What one commit held and took, failed ones included.
     fn batch_observed(&self, _batch: BatchObserved) {}

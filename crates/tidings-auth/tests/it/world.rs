@@ -13,8 +13,8 @@ use tidings_auth::{
     AuthConfig, AuthError, Authenticator, Cause, Credential, ExposeSecret as _, KeyRequest, ServerKeys,
 };
 use tidings_core::{
-    Clock, CredentialId, Entropy, Event, Grant, Job, JobId, KeyId, Principal, ScopeSet, Seq, SystemEntropy,
-    TenantId, Tenants, Timestamp, UserId,
+    Clock, CredentialId, Entropy, Epoch, Event, Grant, Job, JobId, KeyId, Principal, ScopeSet, Seq,
+    SystemEntropy, TenantId, Tenants, Timestamp, UserId,
 };
 use tidings_store::{
     Batch, Cluster, Command, CommitError, CommitSink, Committed, EventPage, JobPage, JobQuery, Journal,
@@ -57,7 +57,7 @@ pub(crate) struct World {
 struct NoSink;
 
 impl CommitSink for NoSink {
-    fn committed(&self, _: &[Arc<Event>]) {}
+    fn committed(&self, _: &[Arc<Event>], _: &[(TenantId, Epoch)]) {}
 }
 
 impl World {

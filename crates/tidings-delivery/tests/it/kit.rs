@@ -2,7 +2,7 @@ mod client;
 mod store;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -113,7 +113,23 @@ impl World {
     }
 
     pub(crate) fn with(config: DeliveryConfig, live: LiveConfig) -> Self {
-        let store = Arc::new(MemoryStore::default());
+        Self::above(MemoryStore::default(), config, live)
+    }
+
+    /// Above a log that other servers could write to.
+    pub(crate) fn shared(config: DeliveryConfig, live: LiveConfig) -> Self {
+        let store = MemoryStore::default();
+        store.shared.store(true, Relaxed);
+        Self::above(store, config, live)
+    }
+
+    /// The store is out of reach, or within it again.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.store.down.store(down, Relaxed);
+    }
+
+    fn above(store: MemoryStore, config: DeliveryConfig, live: LiveConfig) -> Self {
+        let store = Arc::new(store);
         let hub = Hub::start(store.clone(), live);
         let (log, clock) = (Arc::new(Log::default()), SystemClock);
         let delivery = Delivery::start(
@@ -139,7 +155,7 @@ impl World {
             .map(|seq| Arc::new(event(seq, event_type, bytes, self.clock.now())))
             .collect();
         self.store.append(&events);
-        self.hub.committed(&events);
+        self.hub.committed(&events, &[]);
     }
 
     pub(crate) async fn spec(&self, since: Option<u64>) -> Stream {

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use tidings_core::{Epoch, Seq, TenantId};
@@ -43,6 +44,12 @@ impl FeedHandle {
     /// The oldest seq that is kept, as far as this node has heard.
     pub fn oldest(&self) -> Seq {
         self.0.oldest()
+    }
+
+    /// For how long the store has not confirmed the head, where that is longer than
+    /// [`LiveConfig::stale`](crate::LiveConfig::stale).
+    pub fn stale_for(&self) -> Option<Duration> {
+        self.0.stale_for()
     }
 
     pub fn ended(&self) -> Option<Ended> {

@@ -1,4 +1,5 @@
-//! Opening a feed: it is registered before its head is read, so that no event falls between.
+//! Opening a feed: it is registered, and listened for, before its head is read, so that no event falls
+//! between.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,8 +12,13 @@ impl Feed {
     /// After an error, or where the reading caller went away, the next caller reads.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<bool, ReadError> {
         let read = || async {
+            self.listen().await;
+            let asked_at = self.node.now();
             match self.node.store.log_state(&self.tenant).await? {
-                Some(log) => self.begin(&log),
+                Some(log) => {
+                    self.confirm(asked_at);
+                    self.begin(&log);
+                }
                 None => self.end(Ended::Gone),
             }
             Ok(self.ended() != Some(Ended::Gone))
@@ -27,11 +33,11 @@ impl Feed {
         let mut gone = Vec::new();
         let repair = {
             let mut order = self.order.lock();
-            for event in order.open(log.head) {
-                order.offer(&event, |event| self.slot(event), stamp, &mut gone);
+            for event in order.open(log.head, &log.epoch) {
+                order.offer(&event, None, |event| self.slot(event), stamp, &mut gone);
             }
             self.head.store(order.tail().get(), Ordering::Release);
-            order.start_repair()
+            self.start_repair(&mut order)
         };
         if repair {
             self.spawn_repair();

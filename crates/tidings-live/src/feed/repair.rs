@@ -14,6 +14,8 @@ use super::{
 
 /// The longest pause between two tries while the store does not answer.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How often a gap that moves is waited for before it is read.
+const ROUNDS: usize = 5;
 
 impl Feed {
     /// Starts the one repair; the caller has claimed it through `start_repair`.
@@ -24,14 +26,26 @@ impl Feed {
 
     async fn repair(self: &Arc<Self>) {
         let mut pause = self.node.config.repair_delay;
-        loop {
+        self.wait_for_a_lasting_gap().await;
+        while let Err(error) = self.repair_now().await {
+            pause = (pause * 2).clamp(Duration::from_millis(1), RETRY_MAX);
+            tracing::warn!(tenant = %self.tenant, %error, "reading a gap of a feed failed");
             tokio::time::sleep(pause).await;
-            match self.repair_now().await {
-                Ok(()) => return,
-                Err(error) => {
-                    pause = (pause * 2).clamp(Duration::from_millis(1), RETRY_MAX);
-                    tracing::warn!(tenant = %self.tenant, %error, "reading a gap of a feed failed");
-                }
+        }
+    }
+
+    /// Gives a gap the time to fill itself. Where the tail moves meanwhile, what is missing now has not
+    /// been missing for long.
+    async fn wait_for_a_lasting_gap(&self) {
+        let delay = self.node.gap_delay();
+        for _ in 0..ROUNDS {
+            let tail = self.head();
+            if delay.is_zero() {
+                return;
+            }
+            tokio::time::sleep(delay).await;
+            if self.head() == tail || !self.order.lock().needs_repair() {
+                return;
             }
         }
     }
@@ -40,16 +54,30 @@ impl Feed {
     async fn repair_now(self: &Arc<Self>) -> Result<(), ReadError> {
         let limit =
             PageLimit { events: self.node.config.page_events.max(1), bytes: self.node.config.page_bytes };
+        let mut asked_at = None;
         loop {
-            // Bound first: the lock must not live on into the await.
-            let asked = self.order.lock().repair_from();
-            let Some(asked) = asked else { return Ok(()) };
+            let Some(asked) = self.what_to_ask(asked_at) else { return Ok(()) };
+            let _turn = self.node.readers.acquire().await.expect("the semaphore is never closed");
+            asked_at = Some(self.node.now());
             match self.node.store.events(&self.tenant, asked.after, limit).await? {
                 None => self.end(Ended::Gone),
                 Some(page) if page.log.epoch != *self.epoch() => self.end(Ended::Renewed),
                 Some(page) => self.fill(&asked, page),
             }
         }
+    }
+
+    /// What a repair has to read now. `None`: nothing, since the look at `asked_at` if there was one.
+    fn what_to_ask(&self, asked_at: Option<u64>) -> Option<Asked> {
+        let mut order = self.order.lock();
+        let asked = order.repair_from();
+        if asked.is_none() {
+            if let Some(asked_at) = asked_at {
+                self.confirm(asked_at);
+            }
+            self.caught_up();
+        }
+        asked
     }
 
     fn fill(self: &Arc<Self>, asked: &Asked, page: EventPage) {

@@ -69,7 +69,7 @@ proptest! {
                 let tenant = &mut tenants[who];
                 let new: Vec<_> =
                     (0..events).map(|_| store.append(&tenant.id, |seq| event_of_size(seq, size))).collect();
-                hub.committed(&new);
+                hub.committed(&new, &[]);
                 let held = hub.stats().ring_bytes;
                 assert!(held <= BUDGET, "{held} bytes are held");
                 if reads {
@@ -104,7 +104,7 @@ fn the_oldest_of_the_node_goes_first() {
         let hub = Hub::start(store.clone(), config);
         let tenants = tenants(&hub, &store, 3).await;
         let commit = |who: usize, size: usize| {
-            hub.committed(&[store.append(&tenants[who].id, |seq| event_of_size(seq, size))]);
+            hub.committed(&[store.append(&tenants[who].id, |seq| event_of_size(seq, size))], &[]);
         };
         // The first is quiet after five; the second goes on.
         (0..5).for_each(|_| commit(0, 1_000));

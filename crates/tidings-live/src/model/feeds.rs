@@ -48,7 +48,7 @@ proptest! {
                 world.commit(events, [News::Told, News::ToldTwice, News::Delayed, News::Lost][kind]);
                 world.tell_delayed(pick);
                 let again = world.log[pick % world.log.len()].clone();
-                world.hub.committed(&[again]);
+                world.hub.committed(&[again], &[]);
                 tokio::time::advance(Duration::from_millis(pass)).await;
                 settle().await;
                 while reader.step(&world, &mut batcher, 1_000, 1_000) == Step::Wrote {}
@@ -101,7 +101,7 @@ fn events_of_another_history_end_the_feed() {
             event.fact.id = tidings_core::EventId::from_bytes([7; 16]);
             event
         });
-        world.hub.committed(&[stranger]);
+        world.hub.committed(&[stranger], &[]);
         assert_eq!(
             reader.step(&world, &mut batcher, 1_000, 1_000),
             Step::Idle,
@@ -183,11 +183,11 @@ fn what_is_committed_while_a_feed_opens_is_not_missed() {
                 async move { hub.open(&tenant()).await }
             });
             if told_before_the_head_is_read {
-                hub.committed(&[store.append(&tenant(), event)]);
+                hub.committed(&[store.append(&tenant(), event)], &[]);
             }
             // The store has been asked and has not answered yet.
             tokio::task::yield_now().await;
-            hub.committed(&[store.append(&tenant(), event)]);
+            hub.committed(&[store.append(&tenant(), event)], &[]);
             let feed = opening.await.expect("runs").expect("answers").expect("exists");
             let all = if told_before_the_head_is_read { 2 } else { 1 };
             assert_eq!(feed.head().get(), all, "without waiting for a repair");
@@ -282,7 +282,7 @@ fn threads_that_sleep_until_they_are_told_miss_nothing() {
             threads.spawn(move || read_asleep(&feed, spec, EVENTS));
         }
         for n in 0..EVENTS {
-            hub.committed(&[store.append(&tenant(), event)]);
+            hub.committed(&[store.append(&tenant(), event)], &[]);
             // Now and then everybody falls asleep.
             if n % 64 == 0 {
                 std::thread::yield_now();

@@ -220,7 +220,7 @@ fn subscriptions_at_one_place_share_one_buffer() {
         let event =
             world.store.append(&tenant(), |seq| event_of("a.made", Some("ana"), seq, RawJson::null()));
         world.log.push(event.clone());
-        tidings_store::CommitSink::committed(&world.hub, &[event]);
+        tidings_store::CommitSink::committed(&world.hub, &[event], &[]);
         let mut batcher = Batcher::new();
         let mut buffers = Vec::new();
         for reader in readers.iter_mut().step_by(3) {

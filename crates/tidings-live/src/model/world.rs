@@ -51,10 +51,10 @@ impl World {
         }
         let new = &self.log[from..];
         match news {
-            News::Told => self.hub.committed(new),
+            News::Told => self.hub.committed(new, &[]),
             News::ToldTwice => {
-                self.hub.committed(new);
-                self.hub.committed(new);
+                self.hub.committed(new, &[]);
+                self.hub.committed(new, &[]);
             }
             News::Delayed => self.delayed.extend_from_slice(new),
             News::Lost => {}
@@ -65,7 +65,7 @@ impl World {
     pub(crate) fn tell_delayed(&mut self, pick: usize) {
         if !self.delayed.is_empty() {
             let event = self.delayed.swap_remove(pick % self.delayed.len());
-            self.hub.committed(&[event]);
+            self.hub.committed(&[event], &[]);
         }
     }
 
@@ -88,7 +88,7 @@ impl World {
 }
 
 /// Kinds, owners and sizes that differ, the same for the same seq.
-fn made(seq: u64) -> Event {
+pub(crate) fn made(seq: u64) -> Event {
     let kind = ["a.made", "b.made", "job.queued", "a.gone"][(seq * 7 / 3 % 4) as usize];
     let owner = ["ana", "ben"][(seq / 2 % 2) as usize];
     event_of(kind, Some(owner), seq, RawJson::from_value(&"x".repeat((seq * 37 % 300) as usize)))

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidings_core::{Epoch, Event, Job, JobId, KeyId, Seq, TenantId};
 use tidings_store::{
-    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats,
-    ReadError, Revocation, Store, TenantRecord,
+    Batch, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery, KeyRecord,
+    LogState, Moves, PageLimit, QueueStats, ReadError, Revocation, Seen, Store, TenantRecord, Term,
 };
 use tokio::sync::Semaphore;
 
@@ -27,6 +27,14 @@ pub(crate) struct MemoryStore {
     failures: AtomicUsize,
     /// Each read of events waits for one of these before it looks, and for another one afterwards.
     gates: Option<(Semaphore, Semaphore)>,
+    /// Several nodes share it.
+    shared: bool,
+    /// It tells nothing and reads nothing: out of reach.
+    pub(crate) down: AtomicBool,
+    /// What has moved is not known any more; told once.
+    pub(crate) forgetful: AtomicBool,
+    /// Looks at what has moved.
+    pub(crate) polls: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +51,10 @@ impl Default for MemoryStore {
             reads: AtomicUsize::new(0),
             failures: AtomicUsize::new(0),
             gates: None,
+            shared: false,
+            down: AtomicBool::new(false),
+            forgetful: AtomicBool::new(false),
+            polls: AtomicUsize::new(0),
         }
     }
 }
@@ -51,6 +63,15 @@ impl MemoryStore {
     /// Whose reads wait to be let in and let out.
     pub(crate) fn gated() -> Self {
         Self { gates: Some((Semaphore::new(0), Semaphore::new(0))), ..Self::default() }
+    }
+
+    /// That several nodes share.
+    pub(crate) fn shared() -> Self {
+        Self { shared: true, ..Self::default() }
+    }
+
+    fn reach(&self) -> Result<(), ReadError> {
+        if self.down.load(Relaxed) { Err(ReadError::Unavailable("as scripted".into())) } else { Ok(()) }
     }
 
     pub(crate) fn create(&self, tenant: &TenantId, epoch: &str) {
@@ -130,7 +151,12 @@ impl Store for MemoryStore {
         Err(CommitError::Unavailable("not in this store".into()))
     }
 
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        self.shared.then_some(self as _)
+    }
+
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
+        self.reach()?;
         let state = self.logs.lock().get(tenant).map(Self::state);
         tokio::task::yield_now().await;
         Ok(state)
@@ -143,6 +169,7 @@ impl Store for MemoryStore {
         limit: PageLimit,
     ) -> Result<Option<EventPage>, ReadError> {
         self.reads.fetch_add(1, Relaxed);
+        self.reach()?;
         if self.failures.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok() {
             return Err(ReadError::Unavailable("as scripted".into()));
         }
@@ -210,5 +237,50 @@ impl Store for MemoryStore {
 
     async fn revocations(&self, _: u64) -> Result<Vec<Revocation>, ReadError> {
         refused()
+    }
+}
+
+fn unused<T>() -> Result<T, ClusterError> {
+    Err(ClusterError::Unavailable("not in this store".into()))
+}
+
+/// Every tenant counts as moved at every look: more than a store must tell, and never less.
+#[async_trait]
+impl Cluster for MemoryStore {
+    async fn beat(&self) -> Result<(), ClusterError> {
+        unused()
+    }
+
+    async fn moves(&self, _: &mut Seen) -> Result<Moves, ClusterError> {
+        self.polls.fetch_add(1, Relaxed);
+        self.reach().map_err(|error| ClusterError::Unavailable(error.to_string()))?;
+        let complete = !self.forgetful.swap(false, Relaxed);
+        let head = |(tenant, log): (&TenantId, &Log)| {
+            let LogState { epoch, head, .. } = Self::state(log);
+            (tenant.clone(), epoch, head)
+        };
+        let heads = if complete { self.logs.lock().iter().map(head).collect() } else { Vec::new() };
+        tokio::task::yield_now().await;
+        Ok(Moves { heads, complete })
+    }
+
+    async fn lead(&self, _: Duty) -> Result<Option<Term>, ClusterError> {
+        unused()
+    }
+
+    async fn resign(&self, _: Duty) -> Result<(), ClusterError> {
+        unused()
+    }
+
+    async fn secret(&self, _: &str) -> Result<Option<Vec<u8>>, ClusterError> {
+        unused()
+    }
+
+    async fn offer_secret(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, ClusterError> {
+        unused()
+    }
+
+    async fn replace_secret(&self, _: &str, _: &[u8], _: &[u8]) -> Result<bool, ClusterError> {
+        unused()
     }
 }

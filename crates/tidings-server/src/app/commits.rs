@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tidings_core::Event;
+use tidings_core::{Epoch, Event, TenantId};
 use tidings_live::Hub;
 use tidings_store::{BatchObserved, CommitSink};
 
@@ -14,8 +14,8 @@ pub(super) struct Commits {
 }
 
 impl CommitSink for Commits {
-    fn committed(&self, events: &[Arc<Event>]) {
-        self.hub.committed(events);
+    fn committed(&self, events: &[Arc<Event>], epochs: &[(TenantId, Epoch)]) {
+        self.hub.committed(events, epochs);
         self.desk.committed(events);
         self.metrics.log.committed(events);
     }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::{Event, RawJson, Seq, Subject, Timestamp, UserId, Verbosity};
+use tidings_core::{Epoch, Event, RawJson, Seq, Subject, TenantId, Timestamp, UserId, Verbosity};
 
 use super::world::{PAGE, World, event, in_tenant, of_type, tenant_id, work};
 use crate::{
@@ -27,7 +27,12 @@ pub(super) async fn seqs_have_no_gaps_and_follow_commit_order(world: World) {
         seqs.push(published.iter().map(|p| p.seq.get()).collect::<Vec<_>>());
     }
     assert_eq!(seqs, [[1, 2], [1, 2], [3, 4], [5, 6], [3, 4]]);
+    let mut tenants: Vec<_> = committed.epochs.iter().map(|(tenant, _)| tenant.as_str()).collect();
+    tenants.sort_unstable();
+    assert_eq!(tenants, ["a", "b"], "each history is named once");
     for (tenant, head) in [("a", 6), ("b", 4)] {
+        let log = world.store.log_state(&tenant_id(tenant)).await.expect("reads").expect("exists");
+        assert!(committed.epochs.contains(&(tenant_id(tenant), log.epoch)));
         let stored = world.log(tenant).await;
         assert_eq!(stored.iter().map(|e| e.seq.get()).collect::<Vec<_>>(), (1..=head).collect::<Vec<_>>());
         let told: Vec<Event> =
@@ -39,7 +44,7 @@ pub(super) async fn seqs_have_no_gaps_and_follow_commit_order(world: World) {
 struct Ignore;
 
 impl CommitSink for Ignore {
-    fn committed(&self, _events: &[Arc<Event>]) {}
+    fn committed(&self, _: &[Arc<Event>], _: &[(TenantId, Epoch)]) {}
 }
 
 pub(super) async fn concurrent_submitters_leave_no_gap(world: World) {

@@ -58,7 +58,7 @@ impl Committer {
             match result {
                 Ok(committed) => {
                     if !committed.events.is_empty() {
-                        self.sink.committed(&committed.events);
+                        self.sink.committed(&committed.events, &committed.epochs);
                     }
                     answer(part.replies, committed);
                 }

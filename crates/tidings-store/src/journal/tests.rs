@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tidings_core::{Event, JobId, job::Progress};
+use tidings_core::{Epoch, Event, JobId, TenantId, job::Progress};
 
 use super::{BatchObserved, CommitSink, Journal, JournalConfig};
 use crate::{
@@ -28,7 +28,7 @@ struct Recorder {
 }
 
 impl CommitSink for Recorder {
-    fn committed(&self, events: &[Arc<Event>]) {
+    fn committed(&self, events: &[Arc<Event>], _: &[(TenantId, Epoch)]) {
         self.events.lock().extend_from_slice(events);
     }
 

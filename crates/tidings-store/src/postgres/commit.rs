@@ -10,7 +10,7 @@ mod moving;
 
 use std::sync::Arc;
 
-use tidings_core::{Event, job::Moment};
+use tidings_core::{Epoch, Event, TenantId, job::Moment};
 
 use super::{
     Inner,
@@ -30,6 +30,8 @@ const ROUNDS: usize = 8;
 struct Progress {
     outcomes: Vec<Option<Result<Outcome, CommandError>>>,
     events: Vec<Arc<Event>>,
+    /// The histories that they went into, in order of the tenants' first events.
+    epochs: Vec<(TenantId, Epoch)>,
     /// Something of it is on stable storage: whatever fails now fails alone.
     begun: bool,
 }
@@ -37,8 +39,12 @@ struct Progress {
 impl Inner {
     /// Most commands go together, in one transaction. Those that are rare go alone, in their order.
     pub(super) async fn commit(&self, lane: usize, commands: &[Command]) -> Result<Committed, CommitError> {
-        let mut progress =
-            Progress { outcomes: vec![None; commands.len()], events: Vec::new(), begun: false };
+        let mut progress = Progress {
+            outcomes: vec![None; commands.len()],
+            events: Vec::new(),
+            epochs: Vec::new(),
+            begun: false,
+        };
         let mut first = 0;
         for segment in commands.chunk_by(|a, b| goes_along(a) && goes_along(b)) {
             let places: Vec<usize> = (first..first + segment.len()).collect();
@@ -54,6 +60,7 @@ impl Inner {
         Ok(Committed {
             outcomes: outcomes.map(|outcome| outcome.unwrap_or(Err(CommandError::Busy))).collect(),
             events: progress.events,
+            epochs: progress.epochs,
         })
     }
 
@@ -119,7 +126,7 @@ impl Inner {
             progress.outcomes[place] = self.settle(&commands[place], answer, &mut settled, last);
         }
         rejections.append(&mut settled.rejections);
-        progress.events.extend(settled.into_events());
+        progress.take(settled);
         if let Err(fault) = self.reject(&rejections).await {
             // They stay where they are, and the next look finds them again.
             tracing::warn!(reason = fault.text(), "setting rows of the outbox aside failed");
@@ -169,6 +176,22 @@ impl Inner {
 const INT8: tokio_postgres::types::Type = tokio_postgres::types::Type::INT8;
 
 impl Progress {
+    /// Takes the events that were committed, and names the tenant of each once.
+    fn take(&mut self, settled: Settled) {
+        let (events, epochs) = settled.into_events();
+        self.events.extend(events);
+        if self.epochs.is_empty() {
+            self.epochs = epochs;
+            return;
+        }
+        for (tenant, epoch) in epochs {
+            match self.epochs.iter_mut().find(|(known, _)| *known == tenant) {
+                Some(known) => known.1 = epoch,
+                None => self.epochs.push((tenant, epoch)),
+            }
+        }
+    }
+
     /// Ends these commands alike. The whole batch fails where nothing of it has been done before.
     fn settle(
         &mut self,

@@ -165,17 +165,19 @@ impl Tenants {
         (tenant.head, tenant.last_time)
     }
 
-    /// Writes each counter that moved, once for the whole transaction.
-    pub(super) fn write_counters(&mut self, conn: &Connection) -> Result<()> {
+    /// Writes each counter that moved, once for the whole transaction, and says whose they were.
+    pub(super) fn write_counters(&mut self, conn: &Connection) -> Result<Vec<(TenantId, Epoch)>> {
+        let mut epochs = Vec::with_capacity(self.moved.len());
         if self.moved.is_empty() {
-            return Ok(());
+            return Ok(epochs);
         }
         let mut write = conn.prepare_cached("UPDATE tenants SET head = ?, last_time = ? WHERE key = ?")?;
         for key in std::mem::take(&mut self.moved) {
             let tenant = self.loaded(key);
             write.execute(params![tenant.head.get() as i64, tenant.last_time.as_micros(), key])?;
+            epochs.push((tenant.id.clone(), tenant.epoch.clone()));
         }
-        Ok(())
+        Ok(epochs)
     }
 
     /// Keeps memory bounded; called between transactions.

@@ -99,12 +99,12 @@ impl Writer {
         }
         let (outcomes, events) =
             Self::execute(conn, &mut self.memory, &self.config, &*self.entropy, now, batch)?;
-        self.memory.tenants.write_counters(conn)?;
+        let epochs = self.memory.tenants.write_counters(conn)?;
         conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(Committed { outcomes, events })
+        Ok(Committed { outcomes, events, epochs })
     }
 
-    #[allow(clippy::type_complexity, reason = "the two halves of a Committed")]
+    #[allow(clippy::type_complexity, reason = "two parts of a Committed")]
     fn execute(
         conn: &Connection,
         memory: &mut Memory,

@@ -95,7 +95,7 @@ impl FlakyStore {
 
 impl State {
     fn apply(&mut self, batch: &Batch) -> Committed {
-        let mut committed = Committed { outcomes: Vec::new(), events: Vec::new() };
+        let mut committed = Committed { outcomes: Vec::new(), events: Vec::new(), epochs: Vec::new() };
         for command in &batch.commands {
             let Command::Tenant { tenant, operation: Operation::Publish { events, .. }, .. } = command else {
                 committed.outcomes.push(Ok(Outcome::Done));

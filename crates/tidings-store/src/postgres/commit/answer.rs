@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use tidings_core::{Event, Job, Seq, Timestamp};
+use tidings_core::{Epoch, Event, Job, Seq, TenantId, Timestamp};
 
 use super::{
     super::{
@@ -82,12 +82,13 @@ pub(super) struct Settled {
     repeats: Vec<Repeat>,
     jobs: Vec<Option<Job>>,
     events: Vec<Option<Arc<Event>>>,
+    epochs: Vec<(TenantId, Epoch)>,
 }
 
 impl Settled {
     /// Numbers the events as the database did.
     pub(super) fn new(plan: Plan, written: Written) -> Self {
-        let Written { verdicts, tenants, repeats, .. } = written;
+        let Written { verdicts, tenants, epochs, repeats, .. } = written;
         let mut heads: Vec<Option<Seq>> = tenants.iter().map(|tenant| tenant.map(|(head, _)| head)).collect();
         let mut events = Vec::with_capacity(plan.events.len());
         for planned in plan.events {
@@ -102,18 +103,24 @@ impl Settled {
                 _ => None,
             });
         }
+        let moved = heads.iter().zip(tenants).map(|(head, before)| *head > before.map(|(head, _)| head));
+        let moved = plan.tenants.iter().zip(epochs).zip(moved);
+        let epochs =
+            moved.filter_map(|((tenant, epoch), moved)| Some((tenant.id.clone(), epoch.filter(|_| moved)?)));
+        let epochs = epochs.collect();
         let jobs = plan.jobs.into_iter().map(|planned| {
             let mut job = planned.job;
             let last = planned.events.last().and_then(|at| events[at].as_ref());
             job.seq = last.map_or(job.seq, |event| event.seq);
             Some(job)
         });
-        Self { verdicts, rejections: Vec::new(), repeats, jobs: jobs.collect(), events }
+        Self { verdicts, rejections: Vec::new(), repeats, jobs: jobs.collect(), events, epochs }
     }
 
-    /// Those that were committed, each tenant's in the order of its seqs.
-    pub(super) fn into_events(self) -> impl Iterator<Item = Arc<Event>> {
-        self.events.into_iter().flatten()
+    /// Those that were committed, each tenant's in the order of its seqs, and the histories that they
+    /// went into.
+    pub(super) fn into_events(self) -> (impl Iterator<Item = Arc<Event>>, Vec<(TenantId, Epoch)>) {
+        (self.events.into_iter().flatten(), self.epochs)
     }
 
     pub(super) fn verdict(&self, unit: UnitNo) -> Verdict {

@@ -107,7 +107,7 @@ impl Inner {
                 let settled = Settled::new(plan, written);
                 let done = settled.verdict(0) == Verdict::Done;
                 progress.begun |= done;
-                progress.events.extend(settled.into_events());
+                progress.take(settled);
                 Ok(usize::from(done))
             }
             Err(CommitError::Rejected(reason)) => {
