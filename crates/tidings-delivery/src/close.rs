@@ -65,6 +65,10 @@ impl CloseReason {
         Self::new(CloseCode::CredentialEnded, "the credential was revoked")
     }
 
+    pub const fn try_later(reason: &'static str, reconnect_after: Duration) -> Self {
+        Self { code: CloseCode::TryLater, reason, reconnect_after: Some(reconnect_after) }
+    }
+
     pub const fn restart(reconnect_after: Duration) -> Self {
         Self {
             code: CloseCode::Restart,

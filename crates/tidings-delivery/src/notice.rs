@@ -25,6 +25,8 @@ pub(crate) enum Notice<'a> {
     },
     #[serde(rename = "stream.heartbeat")]
     Heartbeat { cursor: &'a Cursor, head: Seq },
+    #[serde(rename = "stream.stale")]
+    Stale { as_of: Timestamp },
     #[serde(rename = "stream.reset")]
     Reset { reason: &'a str, epoch: &'a Epoch, oldest: Seq },
     #[serde(rename = "stream.lagged")]
@@ -63,6 +65,7 @@ impl Notice<'_> {
         match self {
             Self::Open { .. } => "stream.open",
             Self::Heartbeat { .. } => "stream.heartbeat",
+            Self::Stale { .. } => "stream.stale",
             Self::Reset { .. } => "stream.reset",
             Self::Lagged { .. } => "stream.lagged",
             Self::Closing { .. } => "stream.closing",

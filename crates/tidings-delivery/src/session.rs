@@ -4,6 +4,7 @@
 mod inbound;
 mod outbox;
 mod refresh;
+mod stale;
 mod timers;
 mod times;
 
@@ -13,9 +14,7 @@ use std::{
 };
 
 use tidings_core::{Cursor, Timestamp};
-use tidings_live::{
-    Batcher, Encoding, Ended, Next, Page, PageRequest, Reset, Start, Subscription, Transport,
-};
+use tidings_live::{Batcher, Encoding, Next, Page, PageRequest, Reset, Start, Subscription, Transport};
 use tidings_store::ReadError;
 
 use crate::{
@@ -48,6 +47,8 @@ pub(crate) struct Session {
     phase: Phase,
     /// Messages that were not understood.
     errors: u8,
+    /// The client was told that the head is unconfirmed, and it is still.
+    stale: bool,
     refresh: refresh::Refresh,
     gone: Option<(Ending, Instant)>,
     _slot: Box<dyn Send>,
@@ -109,6 +110,7 @@ impl Session {
             times: Times::new(config, stream.is_some(), web_socket, now),
             phase: Phase::Open,
             errors: 0,
+            stale: false,
             refresh: refresh::Refresh::default(),
             gone: None,
             content: Content::Echo,
@@ -162,6 +164,7 @@ impl Session {
     /// What is to be done, `batcher` being the driver's. Goes on until it is [`Step::Wait`] or a write
     /// blocks.
     pub(crate) fn step(&mut self, batcher: &mut Batcher, now: Instant) -> Step {
+        self.look_at_freshness();
         while self.phase == Phase::Open {
             let Content::Stream { subscription, reading, .. } = &mut self.content else { break };
             if *reading {
@@ -182,7 +185,10 @@ impl Session {
                     self.tell_reset(&reset, &cursor);
                     continue;
                 }
-                Next::Ended(ended) => self.close(&why_ended(ended), now),
+                Next::Ended(ended) => {
+                    let why = self.why_ended(ended);
+                    self.close(&why, now);
+                }
             }
             break;
         }
@@ -352,16 +358,6 @@ impl std::fmt::Debug for Session {
             .field("id", &self.info.id)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
-    }
-}
-
-const fn why_ended(ended: Ended) -> CloseReason {
-    match ended {
-        Ended::Closed => CloseReason::new(CloseCode::Forbidden, "the tenant was closed"),
-        Ended::Gone => CloseReason::new(CloseCode::Forbidden, "the tenant is gone"),
-        Ended::Renewed => CloseReason::new(CloseCode::Restart, "the tenant's history was renewed"),
-        Ended::Unavailable => CloseReason::new(CloseCode::TryLater, "the log cannot be read at present"),
-        Ended::Unreadable => CloseReason::new(CloseCode::Internal, "the log cannot be read"),
     }
 }
 

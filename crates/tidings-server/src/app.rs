@@ -99,6 +99,8 @@ impl App {
         let limit = parts.settings.get().limits.lag.0;
         gauges.utilization.set(limit.map_or(0.0, |limit| live.largest_lag as f64 / limit as f64));
         gauges.feeds.set(live.feeds as i64);
+        gauges.stale_feeds.set(live.stale_feeds as i64);
+        parts.metrics.bus.set(&parts.hub.bus(), parts.hub.unconfirmed_for());
         gauges.ring_bytes.set(live.ring_bytes as i64);
         gauges.page_bytes.set(live.page_bytes as i64);
         parts.metrics.log.queued.set(parts.journal.stats().queued as i64);

@@ -1,6 +1,7 @@
 //! Everything that `/metrics` shows. Names are fixed; no label names a tenant, a user or an address.
 
 mod auth;
+mod bus;
 mod distribution;
 mod duties;
 mod http;
@@ -30,6 +31,7 @@ pub struct Metrics(Arc<Inner>);
 pub struct Inner {
     registry: Mutex<Registry>,
     pub(crate) auth: auth::Auth,
+    pub(crate) bus: bus::Bus,
     pub(crate) duties: duties::Duties,
     pub(crate) http: http::Http,
     pub(crate) log: log::Log,
@@ -43,6 +45,7 @@ pub struct Inner {
 pub(crate) struct Live {
     pub(crate) utilization: Gauge<f64, AtomicU64>,
     pub(crate) feeds: Gauge,
+    pub(crate) stale_feeds: Gauge,
     pub(crate) ring_bytes: Gauge,
     pub(crate) page_bytes: Gauge,
 }
@@ -63,6 +66,7 @@ impl Metrics {
         let mut registry = Registry::default();
         Self(Arc::new(Inner {
             auth: auth::Auth::register(&mut registry),
+            bus: bus::Bus::register(&mut registry),
             duties: duties::Duties::register(&mut registry),
             http: http::Http::register(&mut registry),
             log: log::Log::register(&mut registry),
@@ -130,6 +134,7 @@ impl Live {
         let live = Self {
             utilization: Gauge::default(),
             feeds: Gauge::default(),
+            stale_feeds: Gauge::default(),
             ring_bytes: Gauge::default(),
             page_bytes: Gauge::default(),
         };
@@ -139,6 +144,11 @@ impl Live {
             live.utilization.clone(),
         );
         registry.register("live_feeds", "Feeds that are open", live.feeds.clone());
+        registry.register(
+            "live_stale_feeds",
+            "Feeds whose head the store has not confirmed for too long",
+            live.stale_feeds.clone(),
+        );
         registry.register("live_ring_bytes", "Bytes that the feeds' rings hold", live.ring_bytes.clone());
         registry.register("live_page_bytes", "Bytes that catch-up pages hold", live.page_bytes.clone());
         live

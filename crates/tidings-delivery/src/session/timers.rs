@@ -57,7 +57,8 @@ impl Session {
         let blocked = self.is_blocked();
         if self.times.heartbeat_at.is_some_and(|at| at <= now) {
             self.times.heartbeat_at = Some(now + config.heartbeat);
-            if let (false, Content::Stream { subscription, .. }) = (blocked, &self.content) {
+            let stale = !blocked && self.tell_stale();
+            if let (false, false, Content::Stream { subscription, .. }) = (blocked, stale, &self.content) {
                 // All that matches up to here is before it in the byte stream: written, or in the outbox.
                 let (cursor, head) = (subscription.cursor(), subscription.head());
                 let notice = Notice::Heartbeat { cursor: &cursor, head };

@@ -6,4 +6,5 @@ mod generic;
 mod inbound;
 mod kit;
 mod slow;
+mod stale;
 mod streaming;

@@ -184,6 +184,8 @@ fn live_config(config: &Config) -> LiveConfig {
             SlowClientsSetting::Disconnect => SlowClients::Disconnect,
             SlowClientsSetting::CatchUp => SlowClients::CatchUp,
         },
+        stale: config.live.stale.0,
+        stale_close: config.live.stale_close.0,
         ..LiveConfig::default()
     }
 }

@@ -43,6 +43,11 @@ pub struct Live {
     pub heartbeat: Span,
     /// How long a socket may take nothing before it is cut.
     pub stall: Span,
+    /// On a store that several nodes share: how long it may not say that a stream's head is the newest
+    /// before the stream says `stream.stale`.
+    pub stale: Span,
+    /// How long before the stream is closed with 1013.
+    pub stale_close: Span,
 }
 
 /// What happens to a subscriber that is more than `limits.lag` behind.
@@ -61,6 +66,8 @@ impl Default for Live {
             slow_clients: SlowClientsSetting::Disconnect,
             heartbeat: Span::secs(15),
             stall: Span::secs(30),
+            stale: Span::secs(5),
+            stale_close: Span::secs(30),
         }
     }
 }
@@ -68,7 +75,12 @@ impl Default for Live {
 impl Live {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         positive("live.heartbeat", self.heartbeat)?;
-        positive("live.stall", self.stall)
+        positive("live.stall", self.stall)?;
+        positive("live.stale", self.stale)?;
+        if self.stale_close <= self.stale {
+            return Err(ConfigError::invalid("live.stale_close", "must be longer than live.stale"));
+        }
+        Ok(())
     }
 }
 
