@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Serve(commands::serve::Serve),
     /// Print the effective configuration and where each value comes from.
     Config(commands::config::Config),
+    /// Bring the store's schema up to date.
+    Migrate(commands::migrate::Migrate),
     /// Sign a token with the server's own key. Needs no running server.
     Token(commands::token::Token),
     /// Make, list and revoke API keys.
@@ -125,6 +127,8 @@ mod tests {
             "tidings keys admin --store-file s",
             "tidings keys rotate-master --config tidings.toml",
             "tidings epoch renew --all",
+            "tidings migrate --store-file s",
+            "tidings migrate --check",
             "tidings epoch renew --tenant acme --store-file s",
             "tidings keys create worker --scope jobs:work --all-tenants",
             "tidings jobs enqueue index -",

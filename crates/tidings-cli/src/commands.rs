@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod import;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod migrate;
 pub(crate) mod publish;
 pub(crate) mod schedules;
 pub(crate) mod serve;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
         Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),
         Command::Export(export) => runtime()?.block_on(export.run(paint)),
         Command::Import(import) => runtime()?.block_on(import.run(paint)),
+        Command::Migrate(migrate) => runtime()?.block_on(migrate.run()),
         Command::Tenants(tenants) => runtime()?.block_on(tenants.run(paint)),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run(paint)),
         Command::Schedules(schedules) => runtime()?.block_on(schedules.run(paint)),

@@ -13,6 +13,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const REFUSED: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
 pub(crate) const UNREACHABLE: u8 = 5;
+/// `migrate --check` found that the schema is not up to date.
+pub(crate) const TO_DO: u8 = 6;
 /// `EX_TEMPFAIL`: the same command may succeed later.
 pub(crate) const TEMPORARY: u8 = 75;
 
@@ -25,6 +27,7 @@ Exit status:
   3   refused: the credential is missing, does not count, or may not do that
   4   not found
   5   no server answers
+  6   there is something to do (migrate --check)
   75  the server cannot now (busy, restarting, rate-limited): try again later";
 
 /// A mistake in how a command was called that clap cannot see.

@@ -9,6 +9,7 @@ mod files;
 mod layers;
 mod limits;
 mod loaded;
+mod postgres;
 mod secret;
 mod secrets;
 mod sections;
@@ -21,6 +22,7 @@ pub use auth::{Auth, Issuer, IssuerKey};
 pub use error::ConfigError;
 pub use limits::Limits;
 pub use loaded::{Loaded, Origin, Row, Sources};
+pub use postgres::Postgres;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use sections::{Cors, Create, Drain, Jobs, Live, Log, LogFormat, Retention, SlowClientsSetting, Tenants};
@@ -32,6 +34,7 @@ pub use value::{Off, RateText, Span};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server: Server,
+    pub postgres: Postgres,
     pub secrets: Secrets,
     pub auth: Auth,
     pub cors: Cors,
@@ -48,6 +51,7 @@ impl Config {
     /// Looks at what the types cannot: ranges, and values that must fit together.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
+        self.postgres.validate()?;
         self.secrets.validate()?;
         self.auth.validate()?;
         self.cors.validate()?;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use tidings_auth::{MasterKeys, Rewrapped, SecretString, ServerKeys};
 use tidings_core::{Epoch, Event, SystemClock, SystemEntropy, TenantId};
-use tidings_store::{Cluster, Command, CommitSink, Journal, JournalConfig, Operation, Store};
+use tidings_store::{
+    Cluster, Command, CommitSink, Journal, JournalConfig, Operation, PostgresStore, Schema, SqliteStore,
+    Store,
+};
 
 use crate::{
     app::{StartError, World, open},
@@ -41,6 +44,28 @@ pub enum OfflineError {
 /// The store that is configured; to be closed by whoever opened it.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     open::store(config, &World::system()).await
+}
+
+/// How far the schema of the configured store is; changes nothing.
+pub async fn schema(config: &Config) -> Result<Schema, StartError> {
+    match config.server.store_choice()? {
+        StoreChoice::Sqlite => {
+            let data = config.server.data.clone();
+            Ok(open::blocking(move || SqliteStore::schema(&data)).await?)
+        }
+        StoreChoice::Postgres(url) => Ok(PostgresStore::schema(&open::postgres_config(config, &url)).await?),
+    }
+}
+
+/// Brings the schema of the configured store up to date, and nothing else.
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    match config.server.store_choice()? {
+        StoreChoice::Sqlite => open_store(config).await?.close().await,
+        StoreChoice::Postgres(url) => {
+            PostgresStore::migrate(&open::postgres_config(config, &url)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The keys that the configured server signs with. The embedded store is not opened: its server may run.

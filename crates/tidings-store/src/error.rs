@@ -71,4 +71,7 @@ pub enum OpenError {
     Io { path: String, source: std::io::Error },
     #[error("opening the store: {0}")]
     Database(String),
+    /// Nobody answers, or not yet: it may be tried again.
+    #[error("the database at {place} is out of reach: {cause}")]
+    Unreachable { place: String, cause: String },
 }

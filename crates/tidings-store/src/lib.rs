@@ -32,7 +32,7 @@ pub use error::{CommandError, CommitError, OpenError, ReadError};
 pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};
 pub use postgres::{PostgresConfig, PostgresStore, StoreClock};
 pub use read::{
-    EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation,
+    EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation, Schema,
     TenantRecord, TenantState,
 };
 pub use sqlite::{SqliteConfig, SqliteStore};

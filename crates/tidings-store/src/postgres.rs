@@ -44,7 +44,7 @@ use tidings_core::{Entropy, JobType, TenantId, Timestamp};
 
 pub use config::{PostgresConfig, StoreClock};
 
-use crate::OpenError;
+use crate::{OpenError, Schema};
 use codec::Id;
 use commit::Turns;
 use fault::Fault;
@@ -125,6 +125,14 @@ impl PostgresStore {
         let rows = pool.query("SELECT tidings.renew_epochs()", &[]).await?;
         pool.close();
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
+    }
+
+    /// How far the schema is; changes nothing.
+    pub async fn schema(config: &PostgresConfig) -> Result<Schema, OpenError> {
+        let pool = connect(config, 1)?;
+        let schema = migrate::schema(&pool).await;
+        pool.close();
+        schema
     }
 
     /// Lets the connections go. Later calls fail as unavailable.

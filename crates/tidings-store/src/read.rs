@@ -7,6 +7,15 @@ use tidings_core::{
     job::StateName,
 };
 
+/// How far a store's schema is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The newest step that was taken; 0 where there is no schema yet.
+    pub found: u32,
+    /// The newest step that this release knows.
+    pub known: u32,
+}
+
 /// Where a tenant's log begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {

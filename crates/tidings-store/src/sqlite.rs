@@ -26,12 +26,17 @@ mod txn;
 mod upkeep;
 mod writer;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tidings_core::{Clock, Entropy, JobType};
 
-use crate::{Batch, CommitError, Committed, OpenError};
+use crate::{Batch, CommitError, Committed, OpenError, Schema};
 use folder::Folder;
 use readers::Readers;
 use txn::Memory;
@@ -110,6 +115,11 @@ impl SqliteStore {
         });
         let upkeep = Mutex::new(Some(Upkeep::start(open::maintainer(&path)?, writer.clone())?));
         Ok(Self { upkeep, readers, writer, clock })
+    }
+
+    /// How far the schema in a data folder is; changes nothing, and takes no lock. Blocks on the disk.
+    pub fn schema(data: &Path) -> Result<Schema, OpenError> {
+        schema::of(&folder::database(data))
     }
 
     /// Finishes the commit in flight, notes the orderly end and closes the files. Later calls on the

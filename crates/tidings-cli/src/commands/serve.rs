@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
-use tidings_server::{Ended, Server, config::Loaded};
+use tidings_server::{
+    Ended, Server,
+    config::{Loaded, StoreChoice},
+};
 
 use super::config::Settings;
 use crate::{exit, output::Paint, server_file::ServerFile};
@@ -20,7 +23,8 @@ reloads limits, allow-lists, issuers and the log filter without dropping a conne
 Examples:
   tidings serve
   tidings serve --listen 0.0.0.0:3000 --data /var/lib/tidings
-  tidings serve --config /etc/tidings.toml --set limits.connections=10000")]
+  tidings serve --config /etc/tidings.toml --set limits.connections=10000
+  tidings serve --store-file /etc/tidings/store --redis-file /etc/tidings/redis --roles api")]
 pub(crate) struct Serve {
     #[command(flatten)]
     settings: Settings,
@@ -48,7 +52,13 @@ async fn serve(loaded: Loaded, paint: Paint, set_log_filter: impl Fn(&str)) -> a
         ops_url: server.ops_address().map(url),
         pid: std::process::id(),
     };
-    file.write(&data).with_context(|| format!("writing server.json in {}", data.display()))?;
+    if let Err(error) = file.write(&data) {
+        // A server on a database needs no folder of its own.
+        if matches!(server.app().settings().get().server.store_choice()?, StoreChoice::Sqlite) {
+            return Err(error).with_context(|| format!("writing server.json in {}", data.display()));
+        }
+        tracing::info!(%error, "no server.json was written: commands here need --url and a credential");
+    }
     announce(&server, &file, &data, paint);
     let ended = server.run_until_signalled(set_log_filter).await;
     file.remove(&data);

@@ -16,8 +16,6 @@ pub enum StartError {
          secrets.master_key_file names"
     )]
     NoMasterKey,
-    #[error("this build has the embedded store only: write \"sqlite\" as server.store")]
-    NoPostgres,
     #[error("the server's own keys")]
     Keys(#[from] KeysError),
     #[error("the configuration")]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tidings_auth::ServerKeys;
-use tidings_store::{SqliteConfig, SqliteStore, Store};
+use tidings_store::{OpenError, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Store};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{StartError, start::World};
 use crate::config::{Config, StoreChoice};
@@ -12,7 +14,7 @@ use crate::config::{Config, StoreChoice};
 pub(crate) async fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, StartError> {
     match config.server.store_choice()? {
         StoreChoice::Sqlite => sqlite(config, world).await,
-        StoreChoice::Postgres(_) => Err(StartError::NoPostgres),
+        StoreChoice::Postgres(url) => postgres(config, &url, world).await,
     }
 }
 
@@ -21,6 +23,36 @@ async fn sqlite(config: &Config, world: &World) -> Result<Arc<dyn Store>, StartE
     sqlite.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
     let World { clock, pooled, .. } = world.clone();
     Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, pooled)).await?))
+}
+
+/// Waits for a database that is out of reach, since it may be starting as well.
+async fn postgres(config: &Config, url: &SecretString, world: &World) -> Result<Arc<dyn Store>, StartError> {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + config.postgres.start_timeout.0;
+    let postgres = postgres_config(config, url);
+    let mut told = false;
+    loop {
+        match PostgresStore::open(postgres.clone(), world.pooled.clone()).await {
+            Ok(store) => return Ok(Arc::new(store)),
+            Err(error @ OpenError::Unreachable { .. }) if Instant::now() + PAUSE < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(crate) fn postgres_config(config: &Config, url: &SecretString) -> PostgresConfig {
+    let mut postgres = PostgresConfig::new(url.expose_secret());
+    postgres.connections = config.postgres.connections;
+    postgres.lanes = config.postgres.lanes;
+    postgres.connect_timeout = config.postgres.connect_timeout.0;
+    postgres.statement_timeout = config.postgres.statement_timeout.0;
+    postgres.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
+    postgres
 }
 
 /// The keys of the data folder, or those that the servers on one database share.
@@ -42,6 +74,6 @@ pub(crate) async fn folder_keys(config: &Config, world: &World) -> Result<Server
 }
 
 /// Runs what reads and writes files beside the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("opening files does not panic and is not cancelled")
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod bodies;
+mod cluster;
 mod events;
 mod health;
 mod isolation;

@@ -77,6 +77,11 @@ pub(crate) fn configured(folder: &std::path::Path, settings: &[&str]) -> Loaded 
     Loaded::load(Sources { sets, ..Sources::default() }).expect("a valid configuration")
 }
 
+pub(crate) async fn start(folder: &std::path::Path, settings: &[&str]) -> Result<App, StartError> {
+    let config = configured(folder, settings).config;
+    App::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+}
+
 impl Site {
     pub(crate) async fn open() -> Self {
         Self::with(&[]).await
@@ -107,6 +112,17 @@ impl Site {
         };
         let admin = std::fs::read_to_string(&app.admin_key().path).expect("the key's file").trim().to_owned();
         Self { router: app.router(), app, folder, admin }
+    }
+
+    /// Another node on the same database, with a folder of its own.
+    pub(crate) async fn beside(&self, settings: &[&str]) -> Self {
+        let folder = folder();
+        let app = start(&folder, settings).await.expect("starts");
+        Self { router: app.router(), app, folder, admin: self.admin.clone() }
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
     }
 
     /// Everything of one tenant, by an operator.
@@ -198,7 +214,10 @@ impl Site {
 
     pub(crate) async fn close(self) {
         self.app.stop(Duration::from_secs(5)).await;
-        std::fs::remove_dir_all(&self.folder).expect("the folder can go");
+        // A node beside another on a database has written nothing.
+        if self.folder.exists() {
+            std::fs::remove_dir_all(&self.folder).expect("the folder can go");
+        }
     }
 }
 

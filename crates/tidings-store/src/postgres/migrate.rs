@@ -7,7 +7,7 @@ use deadpool_postgres::Object;
 use tokio_postgres::types::Type;
 
 use super::pool::Pool;
-use crate::OpenError;
+use crate::{OpenError, Schema};
 
 struct Migration {
     sql: &'static str,
@@ -35,7 +35,7 @@ const SERVER_MIN: i32 = 140_000;
 
 /// Brings the schema up to date. Returns how many steps that took.
 pub(super) async fn migrate(pool: &Pool) -> Result<usize, OpenError> {
-    let mut connection = pool.connection().await?;
+    let mut connection = pool.first().await?;
     check_server(&connection).await?;
     let mut taken = 0;
     for (version, migration) in (1..).zip(MIGRATIONS) {
@@ -48,6 +48,13 @@ pub(super) async fn migrate(pool: &Pool) -> Result<usize, OpenError> {
     }
     check_version(&connection).await?;
     Ok(taken)
+}
+
+/// The schema as it is, without a change.
+pub(super) async fn schema(pool: &Pool) -> Result<Schema, OpenError> {
+    let connection = pool.first().await?;
+    check_server(&connection).await?;
+    Ok(Schema { found: found(&connection).await? as u32, known: MIGRATIONS.len() as u32 })
 }
 
 async fn check_server(connection: &Object) -> Result<(), OpenError> {

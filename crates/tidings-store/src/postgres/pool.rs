@@ -1,13 +1,14 @@
 //! Connections: a bounded number, each for one statement at a time. Statements are typed and unnamed, so that
 //! any pooler may stand between.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool as Connections, RecyclingMethod, Runtime, Timeouts,
+    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio_postgres::{
     Row,
+    error::SqlState,
     types::{ToSql, Type},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -27,6 +28,8 @@ pub(super) struct Pool {
     tls: MakeRustlsConnect,
     /// How long a statement may take before it is cancelled.
     timeout: Duration,
+    /// Host and database, for people.
+    place: Arc<str>,
 }
 
 impl Pool {
@@ -49,12 +52,25 @@ impl Pool {
             })
             .build()
             .map_err(|error| OpenError::Database(told(&error)))?;
-        Ok(Self { connections, tls, timeout })
+        Ok(Self { connections, tls, timeout, place: target.place().into() })
     }
 
     /// Waits for a connection no longer than it may take to open one.
     pub(super) async fn connection(&self) -> Result<Object, Fault> {
         self.connections.get().await.map_err(|error| Fault::Unsent(told(&error)))
+    }
+
+    /// The first connection: says whether the database cannot be reached or does not let us in.
+    pub(super) async fn first(&self) -> Result<Object, OpenError> {
+        self.connections.get().await.map_err(|error| {
+            let (place, cause) = (self.place.to_string(), told(&error));
+            match &error {
+                PoolError::Backend(backend) if refuses(backend) => {
+                    OpenError::Database(format!("the database at {place} refuses the connection: {cause}"))
+                }
+                _ => OpenError::Unreachable { place, cause },
+            }
+        })
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
@@ -99,6 +115,13 @@ impl Pool {
     pub(super) fn close(&self) {
         self.connections.close();
     }
+}
+
+/// It was reached, and neither starting up nor full.
+fn refuses(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW && *code != SqlState::TOO_MANY_CONNECTIONS)
 }
 
 /// A connection that a statement runs on. Dropped before its answer came, also since the caller went away, it

@@ -42,6 +42,10 @@ impl Store for PostgresStore {
         Some(self)
     }
 
+    async fn close(&self) {
+        Self::close(self);
+    }
+
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
         Ok(self.tenant(tenant).await?.map(|tenant| tenant.log))
     }

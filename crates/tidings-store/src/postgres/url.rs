@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+};
 
 use crate::OpenError;
 
@@ -60,6 +63,22 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Host and database, for people: never user or password.
+    pub(super) fn place(&self) -> String {
+        let ports = self.driver.get_ports();
+        let host = |(at, host): (usize, &Host)| match host {
+            Host::Tcp(name) => {
+                let port = ports.get(at).or(ports.first()).copied().unwrap_or(5_432);
+                format!("{name}:{port}")
+            }
+            Host::Unix(folder) => folder.display().to_string(),
+        };
+        let hosts: Vec<String> = self.driver.get_hosts().iter().enumerate().map(host).collect();
+        format!("{}/{}", hosts.join(","), self.driver.get_dbname().unwrap_or_default())
+    }
+}
+
 fn malformed() -> OpenError {
     OpenError::Database(
         "the store's URL is not one of PostgreSQL's: postgres://user:password@host:port/database?sslmode=…"
@@ -99,6 +118,8 @@ mod tests {
         assert_eq!(target.trust, Trust::Verified(Some("/etc/my ca.pem".into())));
         assert_eq!(target.driver.get_ssl_mode(), SslMode::Require);
         assert_eq!(target.driver.get_dbname(), Some("db"));
+        assert_eq!(target.place(), "h:5432/db");
+        assert_eq!(parse("postgres://u:p@a:1,b:2/x").expect("valid").place(), "a:1,b:2/x");
         assert_eq!(parse("postgres://h/db").expect("valid").driver.get_ssl_mode(), SslMode::Prefer);
     }
 

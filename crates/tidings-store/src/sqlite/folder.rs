@@ -30,6 +30,11 @@ pub(super) struct Sidecar {
     pub(super) alive_at: Timestamp,
 }
 
+/// The database of a data folder.
+pub(super) fn database(folder: &Path) -> PathBuf {
+    folder.join("tidings.db")
+}
+
 impl Folder {
     /// Makes the folder where it is missing, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -48,7 +53,7 @@ impl Folder {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("tidings.db")
+        database(&self.path)
     }
 
     /// What a copy of the database file does not have: its inode with its time of birth or, where the

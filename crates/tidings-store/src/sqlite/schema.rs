@@ -1,8 +1,10 @@
 //! Numbered migrations that only go forward.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
-use crate::OpenError;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::{OpenError, Schema};
 
 const MIGRATIONS: &[&str] =
     &[include_str!("migrations/0001_log_and_queue.sql"), include_str!("migrations/0002_schedules.sql")];
@@ -21,6 +23,17 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
         tx.commit()?;
     }
     Ok(())
+}
+
+/// How far the schema of a file is; changes nothing. A file that is not there has none.
+pub(super) fn of(path: &Path) -> Result<Schema, OpenError> {
+    let known = MIGRATIONS.len() as u32;
+    if !path.exists() {
+        return Ok(Schema { found: 0, known });
+    }
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let found = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(Schema { found, known })
 }
 
 impl From<rusqlite::Error> for OpenError {
