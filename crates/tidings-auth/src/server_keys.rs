@@ -122,6 +122,11 @@ impl ServerKeys {
         Self(Arc::new(Inner { data: data.to_owned(), master, signing, kid, ticket, clock, entropy }))
     }
 
+    /// Names the signing key: letters, digits, `-` and `_`. Servers that share their keys have the same.
+    pub fn id(&self) -> &str {
+        &self.0.kid
+    }
+
     /// Signs a token. It counts wherever these keys do, from now on for `ttl`.
     pub fn issue(&self, request: &TokenRequest) -> String {
         let now = self.0.clock.now();

@@ -10,8 +10,10 @@ use tidings_store::{CommitSink, ReadError, Store};
 use tokio::runtime::Handle;
 
 use crate::{
-    Bus, BusState, Ended, FeedHandle, Histories, Listener, LiveConfig, Local, News, Pager, feed::Feed,
-    node::Node, poller,
+    Bus, BusState, Ended, FeedHandle, Histories, Listener, LiveConfig, Local, News, Pager,
+    feed::Feed,
+    node::Node,
+    poller::{self, MoveSink},
 };
 
 /// The feeds of this process. Cheap to clone; when the last clone goes, every feed is closed.
@@ -102,6 +104,11 @@ impl Hub {
         if let Some(feed) = self.0.node.feed(tenant) {
             feed.raise_oldest(oldest);
         }
+    }
+
+    /// From now on `sink` hears too what a shared store says has moved. Once; a second one is not taken.
+    pub fn tell_moves(&self, sink: Arc<dyn MoveSink>) {
+        let _ = self.0.node.move_sink.set(sink);
     }
 
     /// How the connection to the other nodes stands.

@@ -42,6 +42,7 @@ pub use encoding::{Encoding, Transport};
 pub use feed::{Ended, FeedHandle, FeedId};
 pub use hub::{Hub, LiveStats};
 pub use pager::{Page, PageRequest, Pager};
+pub use poller::MoveSink;
 pub use slot::Slot;
 pub use subscription::{Next, Reset, ResetReason, Start, Subscription, SubscriptionSpec};
 pub use watch::{Watch, Watcher};

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,7 +16,10 @@ use tidings_core::TenantId;
 use tidings_store::Store;
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
-use crate::{Bus, Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, view::Views};
+use crate::{
+    Bus, Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, poller::MoveSink,
+    view::Views,
+};
 
 pub(crate) struct Node {
     pub(crate) store: Arc<dyn Store>,
@@ -35,6 +38,8 @@ pub(crate) struct Node {
     last_feed: AtomicU64,
     last_stamp: AtomicU64,
     evicting: AtomicBool,
+    /// Who else hears what has moved.
+    pub(crate) move_sink: OnceLock<Arc<dyn MoveSink>>,
     started: Instant,
     /// When the store last told what had moved.
     confirmed: AtomicU64,
@@ -61,6 +66,7 @@ impl Node {
             last_feed: AtomicU64::new(0),
             last_stamp: AtomicU64::new(0),
             evicting: AtomicBool::new(false),
+            move_sink: OnceLock::new(),
             started: Instant::now(),
             confirmed: AtomicU64::new(0),
         })

@@ -3,6 +3,7 @@
 
 use std::{sync::Weak, time::Duration};
 
+use tidings_core::TenantId;
 use tidings_store::{ClusterError, Moves, Seen};
 use tokio::{sync::watch, time::Instant};
 
@@ -78,7 +79,19 @@ impl Poller {
     }
 }
 
+/// Hears which tenants a shared store says have moved, wherever it was committed.
+pub trait MoveSink: Send + Sync + 'static {
+    /// Called once for each look that found something; it must not block.
+    fn moved(&self, tenants: &[TenantId]);
+}
+
 fn take(node: &Node, moves: &Moves) {
+    if let Some(sink) = node.move_sink.get()
+        && !moves.heads.is_empty()
+    {
+        let tenants: Vec<_> = moves.heads.iter().map(|(tenant, ..)| tenant.clone()).collect();
+        sink.moved(&tenants);
+    }
     for (tenant, epoch, head) in &moves.heads {
         if let Some(feed) = node.feed(tenant) {
             feed.heard(epoch, *head);

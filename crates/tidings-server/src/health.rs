@@ -1,17 +1,30 @@
-//! Whether the store answers, asked at most once a second however often `/health` is.
+//! Whether the store answers, asked at most once a second however often `/health` is; and the bus beside it.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+use tidings_live::{BusKind, Hub};
 use tidings_store::Store;
 use tokio::sync::Mutex;
 
 #[derive(Clone)]
 pub(crate) struct Health {
     store: Arc<dyn Store>,
+    hub: Hub,
     last: Arc<Mutex<Option<(Instant, bool)>>>,
+}
+
+/// How a part that the server leans on stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Standing {
+    Ok,
+    Unavailable,
+    /// There is none.
+    None,
 }
 
 impl Health {
@@ -20,21 +33,32 @@ impl Health {
     /// How long the store may take to count as answering.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, last: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, hub: Hub) -> Self {
+        Self { store, hub, last: Arc::default() }
     }
 
-    pub(crate) async fn store_answers(&self) -> bool {
+    pub(crate) async fn store(&self) -> Standing {
         let mut last = self.last.lock().await;
-        if let Some((at, answered)) = *last
-            && at.elapsed() < Self::EVERY
-        {
-            return answered;
+        let answered = match *last {
+            Some((at, answered)) if at.elapsed() < Self::EVERY => answered,
+            _ => {
+                let read = tokio::time::timeout(Self::PATIENCE, self.store.tenants(None, 1)).await;
+                let answered = matches!(read, Ok(Ok(_)));
+                *last = Some((Instant::now(), answered));
+                answered
+            }
+        };
+        if answered { Standing::Ok } else { Standing::Unavailable }
+    }
+
+    /// Without it other nodes' commits are found in the store alone.
+    pub(crate) fn bus(&self) -> Standing {
+        let bus = self.hub.bus();
+        match bus.kind {
+            BusKind::None => Standing::None,
+            _ if bus.connected => Standing::Ok,
+            _ => Standing::Unavailable,
         }
-        let read = tokio::time::timeout(Self::PATIENCE, self.store.tenants(None, 1)).await;
-        let answered = matches!(read, Ok(Ok(_)));
-        *last = Some((Instant::now(), answered));
-        answered
     }
 }
 

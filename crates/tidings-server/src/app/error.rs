@@ -16,6 +16,8 @@ pub enum StartError {
          secrets.master_key_file names"
     )]
     NoMasterKey,
+    #[error("server.redis")]
+    Redis(#[from] tidings_live::RedisConfigError),
     #[error("the server's own keys")]
     Keys(#[from] KeysError),
     #[error("the configuration")]

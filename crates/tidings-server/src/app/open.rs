@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tidings_auth::ServerKeys;
+use tidings_live::{Bus, Local, RedisBus, RedisConfig};
 use tidings_store::{OpenError, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Store};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -53,6 +54,14 @@ pub(crate) fn postgres_config(config: &Config, url: &SecretString) -> PostgresCo
     postgres.statement_timeout = config.postgres.statement_timeout.0;
     postgres.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
     postgres
+}
+
+/// What the servers on one database tell each other through. Redis may be out of reach: it is tried on.
+pub(crate) fn bus(config: &Config, keys: &ServerKeys, world: &World) -> Result<Arc<dyn Bus>, StartError> {
+    let Some(redis) = &config.server.redis else { return Ok(Local::shared()) };
+    // Servers with the same key share one database; others may share the Redis.
+    let redis = RedisConfig::new(redis.expose(), keys.id())?;
+    Ok(RedisBus::connect(redis, world.pooled.clone()))
 }
 
 /// The keys of the data folder, or those that the servers on one database share.

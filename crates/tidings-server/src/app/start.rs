@@ -62,12 +62,13 @@ impl App {
 
     async fn start_on(store: Arc<dyn Store>, config: Config, world: World) -> Result<Self, StartError> {
         let metrics = Metrics::new();
-        let hub = Hub::start(store.clone(), live_config(&config));
+        let keys = open::keys(&config, &*store, &world).await?;
+        let hub = Hub::with_bus(store.clone(), live_config(&config), open::bus(&config, &keys, &world)?);
         let desk = Desk::new(config.jobs.concurrency.keys().cloned().collect());
+        hub.tell_moves(Arc::new(desk.clone()));
         let sink = Commits { hub: hub.clone(), desk: desk.clone(), metrics: metrics.clone() };
         let journal = Journal::start(store.clone(), Arc::new(sink), JournalConfig::default());
 
-        let keys = open::keys(&config, &*store, &world).await?;
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
@@ -102,7 +103,7 @@ impl App {
                 metrics.clone(),
                 world.pooled.clone(),
             ),
-            health: Health::new(store.clone()),
+            health: Health::new(store.clone(), hub.clone()),
             ids: Ids::new(world.clock, world.pooled),
             duties: Duties::new(store.clone(), metrics.clone()),
             store,

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tidings_live::RedisConfig;
 
 use super::{ConfigError, Off, Secret};
 
@@ -127,11 +128,8 @@ impl Server {
                 "is for servers on one PostgreSQL (server.store): the embedded store is one server's alone";
             return Err(ConfigError::invalid("server.redis", message));
         }
-        let known = ["redis://", "rediss://"].iter().any(|scheme| redis.expose().starts_with(scheme));
-        if !known {
-            let message = "must be a URL such as redis://host:6379, or rediss:// over TLS";
-            return Err(ConfigError::invalid("server.redis", message));
-        }
-        Ok(())
+        // Its error quotes nothing.
+        let read = RedisConfig::new(redis.expose(), "tidings");
+        read.map(drop).map_err(|error| ConfigError::invalid("server.redis", error.to_string()))
     }
 }

@@ -1,8 +1,13 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tidings_core::{Event, EventType, JobType, TenantId, Tenants, Timestamp};
+use tidings_live::MoveSink;
 use tokio::sync::Notify;
 
 use super::interest::Interest;
@@ -40,6 +45,8 @@ struct Group {
     places: VecDeque<Entry>,
     /// When the next job of this interest falls due, as far as is known.
     due: Option<Timestamp>,
+    /// When a hint last woke one of them.
+    hinted: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -77,7 +84,7 @@ impl Desk {
         if let Some(group) = groups.group_mut(&interest) {
             group.places.push_back(entry);
         } else {
-            let group = Group { interest: interest.clone(), places: [entry].into(), due: None };
+            let group = Group { interest: interest.clone(), places: [entry].into(), due: None, hinted: None };
             groups.list.push(group);
         }
         drop(groups);
@@ -118,6 +125,20 @@ impl Desk {
         self.0.due_moved.notified().await;
     }
 
+    /// Something was committed for these tenants, perhaps by another server: jobs may be among it. One worker
+    /// of each group that takes from one of them looks, at most four times a second.
+    pub(crate) fn moved(&self, tenants: &[TenantId], now: Instant) {
+        const EVERY: Duration = Duration::from_millis(250);
+        let mut groups = self.0.groups.lock();
+        for group in &mut groups.list {
+            let recently = group.hinted.is_some_and(|at| now.duration_since(at) < EVERY);
+            if !recently && tenants.iter().any(|tenant| group.interest.reaches(tenant)) {
+                group.hinted = Some(now);
+                group.wake();
+            }
+        }
+    }
+
     /// Wakes one worker of each group that has something due.
     pub(crate) fn ring_due(&self, now: Timestamp) {
         let mut groups = self.0.groups.lock();
@@ -137,6 +158,13 @@ impl Desk {
     #[cfg(test)]
     fn waiting(&self) -> usize {
         self.0.groups.lock().list.iter().map(|g| g.places.len()).sum()
+    }
+}
+
+/// What the store says has moved, whoever committed it.
+impl MoveSink for Desk {
+    fn moved(&self, tenants: &[TenantId]) {
+        self.moved(tenants, Instant::now());
     }
 }
 

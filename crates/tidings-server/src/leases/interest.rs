@@ -15,6 +15,10 @@ impl Interest {
         Self { tenants, types }
     }
 
+    pub(super) fn reaches(&self, tenant: &TenantId) -> bool {
+        self.tenants.contains(tenant)
+    }
+
     pub(super) fn covers(&self, tenant: &TenantId, job_type: &JobType) -> bool {
         self.types.binary_search(job_type).is_ok() && self.tenants.contains(tenant)
     }

@@ -4,12 +4,20 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::{body, drain::Drain, health::Health};
+use crate::{
+    body,
+    drain::Drain,
+    health::{Health, Standing},
+};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Status {
-    /// ok, draining or unavailable
+    /// ok, degraded (the bus is out of reach: slower, and complete), draining or unavailable
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Standing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus: Option<Standing>,
 }
 
 /// Whether the process runs.
@@ -18,7 +26,7 @@ pub(crate) struct Status {
     responses((status = 200, description = "It runs", body = Status)),
 )]
 pub(crate) async fn live() -> Response {
-    body::json(StatusCode::OK, &Status { status: "ok" })
+    body::json(StatusCode::OK, &Status { status: "ok", store: None, bus: None })
 }
 
 /// Whether it takes requests.
@@ -30,14 +38,17 @@ pub(crate) async fn live() -> Response {
     ),
 )]
 pub(crate) async fn ready(State(drain): State<Drain>, State(health): State<Health>) -> Response {
-    let (status, word) = if drain.has_begun() {
+    let (store, bus) = (health.store().await, health.bus());
+    let (code, status) = if drain.has_begun() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if health.store_answers().await {
-        (StatusCode::OK, "ok")
-    } else {
+    } else if store == Standing::Unavailable {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    } else if bus == Standing::Unavailable {
+        (StatusCode::OK, "degraded")
+    } else {
+        (StatusCode::OK, "ok")
     };
-    body::json(status, &Status { status: word })
+    body::json(code, &Status { status, store: Some(store), bus: Some(bus) })
 }
 
 /// The same as `/health/ready`.

@@ -9,7 +9,7 @@ use tidings_server::{
     config::{Loaded, Sources},
     offline,
 };
-use tidings_testkit::{Port, Postgres};
+use tidings_testkit::{Port, Postgres, Redis};
 use tokio::time::{Instant, sleep};
 
 use crate::site::{As, PATIENCE, Site, configured, folder, start};
@@ -208,4 +208,39 @@ async fn a_database_out_of_reach_is_named_without_its_password() {
     let told = format!("{error}: {}", error.source().expect("a cause"));
     assert!(told.contains(&format!("{}/tidings", port.addr())), "{told}");
     assert!(!told.contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{told}");
+}
+
+#[tokio::test]
+async fn without_its_redis_a_node_is_ready_and_says_that_it_is_degraded() {
+    let redis = Redis::start();
+    let settings = Settings::fresh().and(&format!("server.redis={}", redis.url()));
+    let one = Site::with(&settings.list()).await;
+    let health = async || one.send(Method::GET, "/health/ready", None, &[], None).await.ok(200);
+    until("the bus is there", async || health().await["bus"] == "ok").await;
+    assert_eq!(health().await, json!({"status": "ok", "store": "ok", "bus": "ok"}));
+    redis.kill9();
+    until("it is missed", async || health().await["status"] == "degraded").await;
+    assert_eq!(health().await["bus"], "unavailable");
+    one.post("/api/v1/events", &one.operator("acme"), &json!({"type": "a.b"})).await.ok(201);
+    redis.restart();
+    until("it is back", async || health().await["status"] == "ok").await;
+    one.close().await;
+}
+
+#[tokio::test]
+async fn what_a_users_transaction_left_in_the_outbox_is_in_the_log_soon() {
+    let settings = Settings::fresh();
+    let one = Site::with(&settings.list()).await;
+    let who = one.operator("acme");
+    let database = settings.0[0].rsplit('/').next().expect("a name").to_owned();
+    POSTGRES.psql(
+        &database,
+        "SELECT tidings.allow('postgres', 'acme'); SELECT tidings.publish('acme', 'note.created', '{\"n\":1}')",
+    );
+    until("the event is there", async || {
+        let page = one.get("/api/v1/events", &who).await;
+        page.status == 200 && page.json()["events"][0]["type"] == "note.created"
+    })
+    .await;
+    one.close().await;
 }

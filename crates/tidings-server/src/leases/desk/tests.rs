@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use tidings_core::{EventBody, EventId, JobId, JobRef, NewEvent, RawJson, Seq};
 use tokio::time::timeout;
 
@@ -55,6 +53,25 @@ async fn a_job_that_is_committed_while_a_worker_looks_is_not_missed() {
     desk.committed(&[queued("acme", "a")]);
     assert!(rung(&looking).await, "it looks once more");
     assert!(!rung(&looking).await);
+}
+
+#[tokio::test]
+async fn what_another_server_committed_wakes_one_of_each_group_and_not_all_the_time() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a"]), place(&desk, "acme", &["a"]));
+    let (other_type, elsewhere) = (place(&desk, "acme", &["b"]), place(&desk, "rival", &["a"]));
+    for place in [&first, &second, &other_type, &elsewhere] {
+        assert!(!rung(place).await);
+    }
+    let (moved, now) = (["acme".parse().expect("valid")], Instant::now());
+    desk.moved(&moved, now);
+    assert!(rung(&first).await && rung(&other_type).await, "the types are not known");
+    assert!(!rung(&second).await && !rung(&elsewhere).await);
+    assert!(!rung(&first).await && !rung(&other_type).await);
+    desk.moved(&moved, now + Duration::from_millis(249));
+    assert!(!rung(&first).await && !rung(&second).await, "it was a moment ago");
+    desk.moved(&moved, now + Duration::from_millis(250));
+    assert!(rung(&first).await && !rung(&second).await);
 }
 
 #[tokio::test]
