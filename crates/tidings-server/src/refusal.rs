@@ -55,6 +55,11 @@ fn of_transition(refused: Refused) -> Problem {
             Problem::new(Kind::WrongState, "The job is not finished: only a finished job is retried.")
         }
         Refused::NotDue => Problem::new(Kind::WrongState, "The job is not due."),
+        Refused::Limited => Problem::new(
+            Kind::JobsLimited,
+            "As many jobs of this type run in the tenant as jobs.concurrency lets: one must end first. Nothing was done.",
+        )
+        .retry_after(SOON),
     }
 }
 

@@ -93,6 +93,7 @@ pub const CASES: &[Case] = cases! {
         no_job_is_leased_twice,
         a_suspended_tenants_jobs_stay,
         a_job_can_be_leased_in_the_commit_that_makes_it,
+        a_job_leased_as_it_is_made_counts_against_its_types_limit,
     }
     tenants::{
         another_tenants_ids_are_unknown,

@@ -49,6 +49,9 @@ pub enum Refused {
     /// The job cannot be leased now.
     #[error("the job is not due")]
     NotDue,
+    /// As many jobs of its type run in the tenant as may.
+    #[error("as many jobs of this type are running as may")]
+    Limited,
 }
 
 /// How a worker wants its failure taken.

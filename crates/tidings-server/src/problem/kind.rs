@@ -86,6 +86,9 @@ kinds! {
     IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
     /// The client or its tenant asks for too much at once. Wait as long as `Retry-After` says.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
+    /// As many jobs of the type run in the tenant as `jobs.concurrency` lets. Nothing was done: repeat it after
+    /// `Retry-After`, when one may have ended.
+    JobsLimited = "jobs-limited", TOO_MANY_REQUESTS, "Too many jobs of this type are running";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// Too many changes are waiting. Nothing was done: repeat it after `Retry-After`.

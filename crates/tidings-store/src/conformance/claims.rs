@@ -173,3 +173,25 @@ pub(super) async fn a_job_can_be_leased_in_the_commit_that_makes_it(world: World
     ));
     world.complete("acme", new.id, 1).await.expect("its own lease");
 }
+
+pub(super) async fn a_job_leased_as_it_is_made_counts_against_its_types_limit(world: World) {
+    let worker = WorkerName::new("maker").expect("valid");
+    let leased = |new: NewJob| Operation::EnqueueLeased { job: new, worker: worker.clone(), length: LEASE };
+    let mut held = Vec::new();
+    for _ in 0..LIMIT {
+        match world.operate("acme", leased(of_type(LIMITED))).await {
+            Ok(Outcome::Claimed(claimed)) => held.extend(claimed.leases),
+            other => panic!("answered {other:?}"),
+        }
+    }
+    let refused = of_type(LIMITED);
+    assert!(matches!(
+        world.operate("acme", leased(refused.clone())).await,
+        Err(CommandError::Refused(Refused::Limited))
+    ));
+    let job = world.store.job(&tenant_id("acme"), refused.id).await.expect("reads");
+    assert!(job.is_none(), "nothing of it was done");
+    assert!(world.operate("other", leased(of_type(LIMITED))).await.is_ok(), "each tenant has its own limit");
+    world.complete("acme", held[0].job.id, 1).await.expect("its own lease");
+    assert!(world.operate("acme", leased(refused)).await.is_ok());
+}

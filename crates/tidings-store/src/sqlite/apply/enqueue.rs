@@ -39,7 +39,7 @@ impl Txn<'_> {
         self.finish_enqueue(key, idempotency, enqueued)
     }
 
-    /// A new job that its maker has at once.
+    /// A new job that its maker has at once, unless as many of its type run as may.
     pub(super) fn enqueue_leased(
         &mut self,
         tenant: &TenantId,
@@ -49,6 +49,13 @@ impl Txn<'_> {
         length: Duration,
     ) -> Result<Outcome, Stop> {
         let key = self.writable(tenant, create)?;
+        let job_type = &new.spec.job_type;
+        let most = self.config.concurrency.get(job_type).copied();
+        if let Some(most) = most
+            && self.running(key, job_type)? >= most
+        {
+            return Err(CommandError::Refused(Refused::Limited).into());
+        }
         let due = NewJob { run_at: None, ..new.clone() };
         if !self.enqueue_one(key, tenant, &due)?.created {
             return Err(CommandError::Refused(Refused::NotDue).into());
