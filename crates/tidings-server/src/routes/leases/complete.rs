@@ -41,7 +41,10 @@ pub(crate) async fn complete(
 ) -> Result<Response, Problem> {
     own(&access, &lease)?;
     within_limit(request.result.as_ref(), settings.get().limits.event_bytes)?;
-    let (job, lease_no, pending) = (lease.job, lease.lease_no, desk.take(&lease));
-    let operation = Operation::Complete { job, lease_no, result: request.result, pending };
-    Ok(shown(&*report(&journal, &lease, operation).await?))
+    let (job, lease_no, pending) = (lease.job, lease.lease_no, desk.lend(&lease));
+    let operation =
+        Operation::Complete { job, lease_no, result: request.result, pending: pending.progress() };
+    let job = report(&journal, &lease, operation).await?;
+    pending.settled();
+    Ok(shown(&job))
 }

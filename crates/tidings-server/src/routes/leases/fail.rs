@@ -51,9 +51,11 @@ pub(crate) async fn fail(
 ) -> Result<Response, Problem> {
     own(&access, &lease)?;
     let options = request.into_options()?;
-    let (job, lease_no, pending) = (lease.job, lease.lease_no, desk.take(&lease));
-    let operation = Operation::Fail { job, lease_no, options, pending };
-    Ok(shown(&*report(&journal, &lease, operation).await?))
+    let (job, lease_no, pending) = (lease.job, lease.lease_no, desk.lend(&lease));
+    let operation = Operation::Fail { job, lease_no, options, pending: pending.progress() };
+    let job = report(&journal, &lease, operation).await?;
+    pending.settled();
+    Ok(shown(&job))
 }
 
 impl FailRequest {

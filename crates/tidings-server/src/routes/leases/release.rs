@@ -25,8 +25,10 @@ pub(crate) async fn release(
     _: OptionalJson<Nothing>,
 ) -> Result<Response, Problem> {
     own(&access, &lease)?;
-    // Progress of an attempt that does not count tells nobody anything.
-    drop(desk.take(&lease));
+    // Progress of an attempt that does not count tells nobody anything, once it does not count.
+    let pending = desk.lend(&lease);
     let operation = Operation::Release { job: lease.job, lease_no: lease.lease_no };
-    Ok(shown(&*report(&journal, &lease, operation).await?))
+    let job = report(&journal, &lease, operation).await?;
+    pending.settled();
+    Ok(shown(&job))
 }
