@@ -1,8 +1,9 @@
 //! The worker runtime: leases jobs, runs them, keeps their leases alive, reports how they ended.
 //!
 //! - [`Worker::run`] claims as many jobs as it has free hands, by long polls, until its shutdown token
-//!   is cancelled. Then nothing more is claimed, running handlers are told to stop, and what they have
-//!   not finished is released: no attempt is spent.
+//!   is cancelled. Then nothing more is claimed (the server is told to answer the poll that waits, and
+//!   what comes with it goes back), running handlers are told to stop, and what they have not finished is
+//!   released: no attempt is spent.
 //! - Each lease is extended at a third of its length. Where it is lost (409, or no answer until it has
 //!   run out) the handler is told to stop and nothing more is reported.
 //! - Progress is coalesced: the newest wins, at most ten a second, and what is pending goes out before
@@ -10,6 +11,7 @@
 //! - Reports are repeated until they are answered; the server gives a repeat the first outcome.
 
 mod job;
+mod poll;
 mod progress;
 mod pulse;
 mod report;
@@ -193,12 +195,7 @@ impl Worker {
         loop {
             let Some(mut free) = self.free_hands(hands, shutdown).await else { return Ok(()) };
             let asked = self.lease_request(free.len());
-            let answer = tokio::select! {
-                biased;
-                answer = self.shared.client.lease(&asked) => answer,
-                // The server sees that nobody waits any more and keeps what it had for this poll.
-                () = shutdown.cancelled() => return Ok(()),
-            };
+            let Some(answer) = poll::ask(&self.shared, &asked, shutdown).await else { return Ok(()) };
             match answer {
                 Ok(jobs) => {
                     failures = 0;

@@ -11,6 +11,7 @@ mod claim;
 mod desk;
 mod handover;
 mod interest;
+mod polls;
 mod progress;
 mod token;
 

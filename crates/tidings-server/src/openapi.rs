@@ -33,6 +33,7 @@ pub(crate) use schema::{
         routes::jobs::events::events, routes::jobs::cancel::cancel, routes::jobs::retry::retry,
         routes::leases::claim::claim, routes::leases::heartbeat::heartbeat, routes::leases::progress::progress,
         routes::leases::complete::complete, routes::leases::fail::fail, routes::leases::release::release,
+        routes::leases::stop::stop,
         routes::queues::queues, routes::events::publish::publish, routes::events::replay::read,
         routes::schedules::create::create, routes::schedules::list::list, routes::schedules::show::show,
         routes::schedules::put::put, routes::schedules::delete::delete, routes::schedules::pause::pause,

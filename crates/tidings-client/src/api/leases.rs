@@ -130,6 +130,17 @@ impl Client {
         Ok(all.collect())
     }
 
+    /// Has the server answer this worker's waiting [`lease`](Self::lease) calls at once; returns how many
+    /// it found.
+    pub async fn end_polls(&self, worker: &WorkerName) -> Result<usize, ClientError> {
+        #[derive(Deserialize)]
+        struct Stopped {
+            polls: usize,
+        }
+        let call = Call::post("api/v1/leases/stop").json(&serde_json::json!({ "worker": worker }));
+        Ok(self.call::<Stopped>(call).await?.polls)
+    }
+
     /// Extends a lease.
     pub async fn heartbeat(&self, lease: &str) -> Result<Pulse, ClientError> {
         let answer = self.exchange(report(lease, "heartbeat").json(&serde_json::json!({}))).await?;

@@ -30,6 +30,8 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Json(u16, String),
+    /// The same with status 200, once that is told.
+    Held(Arc<tokio::sync::Notify>, String),
     /// These bytes after the head of an SSE stream, then the end of the connection.
     Sse(String),
     /// An upgrade, these texts, and a close with a code (0: just cut).
@@ -96,12 +98,10 @@ async fn serve(socket: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec<Reques
     let mut socket = socket.into_inner();
     // The client may be gone; then nobody minds.
     let _ = match answer {
-        Answer::Json(status, body) => {
-            let head = format!(
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            socket.write_all((head + &body).as_bytes()).await
+        Answer::Json(status, body) => socket.write_all(json(status, &body).as_bytes()).await,
+        Answer::Held(until, body) => {
+            until.notified().await;
+            socket.write_all(json(200, &body).as_bytes()).await
         }
         Answer::Sse(text) => {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
@@ -110,6 +110,13 @@ async fn serve(socket: TcpStream, decide: Arc<Decide>, log: Arc<Mutex<Vec<Reques
         Answer::WebSocket(texts, code) => websocket(socket, &key, &texts, code).await,
         Answer::Cut => Ok(()),
     };
+}
+
+fn json(status: u16, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 async fn websocket(mut socket: TcpStream, key: &str, texts: &[String], code: u16) -> std::io::Result<()> {

@@ -29,14 +29,15 @@ fn ok() -> Answer {
     Answer::Json(200, "{}".into())
 }
 
-/// One lease of `length`.
 fn leased(length: Duration) -> Answer {
+    Answer::Json(200, lease(length))
+}
+
+/// One lease of `length`.
+fn lease(length: Duration) -> String {
     let expires = SystemClock.now() + length;
     let job = r#"{"id":"02020202-0202-0202-0202-020202020202","tenant_id":"acme","type":"work","state":"running","seq":2,"created_at":"2026-11-23T07:12:09Z","payload":1}"#;
-    Answer::Json(
-        200,
-        format!(r#"{{"leases":[{{"lease":"acme~j~1","attempt":1,"expires_at":"{expires}","job":{job}}}]}}"#),
-    )
+    format!(r#"{{"leases":[{{"lease":"acme~j~1","attempt":1,"expires_at":"{expires}","job":{job}}}]}}"#)
 }
 
 fn beat(more: &str) -> Answer {
@@ -230,4 +231,50 @@ async fn a_worker_that_may_not_work_ends() {
         |_: Job, _| -> futures_util::future::BoxFuture<'static, Outcome> { Box::pin(std::future::pending()) };
     let ended = Worker::new(fake.client(), config(), idle, Unobserved).run(CancellationToken::new()).await;
     assert!(matches!(ended, Err(WorkerError::Refused(_))));
+}
+
+fn never_run() -> impl tidings_client::worker::Handler {
+    |_: Job, _: tidings_client::worker::JobContext| -> futures_util::future::BoxFuture<'static, Outcome> {
+        panic!("a job came after the worker was told to stop")
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_comes_as_the_worker_stops_goes_back() {
+    let told = Arc::new(tokio::sync::Notify::new());
+    let held = Answer::Held(told.clone(), lease(Duration::from_secs(30)));
+    let fake = Fake::start(move |request| match request.line.as_str() {
+        "POST /api/v1/leases" => held.clone(),
+        "POST /api/v1/leases/stop" => {
+            assert_eq!(request.body, r#"{"worker":"w"}"#);
+            told.notify_one();
+            Answer::Json(200, r#"{"polls":1}"#.into())
+        }
+        _ => ok(),
+    })
+    .await;
+    let shutdown = CancellationToken::new();
+    let work =
+        tokio::spawn(Worker::new(fake.client(), config(), never_run(), Unobserved).run(shutdown.clone()));
+    until_asked(&fake, "leases").await;
+    shutdown.cancel();
+    work.await.expect("no panic").expect("stops in order");
+    assert_eq!(asked(&fake, "release").len(), 1, "{:?}", fake.lines());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_told_to_answer_is_not_waited_for() {
+    let held = Answer::Held(Arc::default(), lease(Duration::from_secs(30)));
+    let fake = Fake::start(move |request| match request.line.as_str() {
+        "POST /api/v1/leases" => held.clone(),
+        _ => Answer::Json(404, r#"{"title":"Not found"}"#.into()),
+    })
+    .await;
+    let shutdown = CancellationToken::new();
+    let work =
+        tokio::spawn(Worker::new(fake.client(), config(), never_run(), Unobserved).run(shutdown.clone()));
+    until_asked(&fake, "leases").await;
+    shutdown.cancel();
+    work.await.expect("no panic").expect("stops in order");
+    assert_eq!(fake.lines(), ["POST /api/v1/leases", "POST /api/v1/leases/stop"]);
 }

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{drain::Drain, problem::Problem, refusal, rescue::LeaseActivity};
 
-use super::Desk;
+use super::{Desk, polls::Polls};
 
 /// Takes jobs for workers, and waits for them.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ struct Parts {
     activity: LeaseActivity,
     length: Duration,
     look_again: Option<Duration>,
+    polls: Polls,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -56,17 +57,20 @@ impl Claimer {
         length: Duration,
         look_again: Option<Duration>,
     ) -> Self {
-        let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        Self(Arc::new(Parts { journal, desk, drain, clock, activity, length, look_again, tasks, runtime }))
+        let (polls, tasks, runtime) = (Polls::default(), TaskTracker::new(), Handle::current());
+        let parts =
+            Parts { journal, desk, drain, clock, activity, length, look_again, polls, tasks, runtime };
+        Self(Arc::new(parts))
     }
 
-    /// Up to `max` leases; where none is to be had, waits for one. Empty when the wait is over or the
-    /// server stops. Dropping the future gives back what was taken meanwhile.
+    /// Up to `max` leases; where none is to be had, waits for one. Empty when the wait is over, the worker
+    /// ends it or the server stops. Dropping the future gives back what was taken meanwhile.
     pub(crate) async fn claim(&self, wanted: &Wanted) -> Result<Undelivered, Problem> {
         self.0.drain.refuse()?;
         if wanted.wait.is_zero() {
             return Ok(self.look(wanted).await?.0);
         }
+        let poll = self.0.polls.begin(&wanted.worker, &wanted.tenants);
         let place = self.0.desk.take_place(wanted.tenants.clone(), wanted.types.clone());
         let deadline = Instant::now() + wanted.wait;
         loop {
@@ -78,9 +82,15 @@ impl Claimer {
             tokio::select! {
                 () = place.wait(next_due) => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(found),
+                () = poll.over() => return Ok(found),
                 () = self.0.drain.started() => return Ok(found),
             }
         }
+    }
+
+    /// Has the polls of a worker that waits for these tenants' jobs answered at once; returns how many.
+    pub(crate) fn end_polls(&self, worker: &WorkerName, tenants: &Tenants) -> usize {
+        self.0.polls.end(worker, tenants)
     }
 
     /// A claim by another command: a job that is enqueued and leased at once.

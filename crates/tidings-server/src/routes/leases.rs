@@ -6,6 +6,7 @@ pub(crate) mod fail;
 pub(crate) mod heartbeat;
 pub(crate) mod progress;
 pub(crate) mod release;
+pub(crate) mod stop;
 
 use serde::Deserialize;
 use tidings_core::{Job, RawJson};
@@ -25,6 +26,7 @@ pub(crate) use fail::fail;
 pub(crate) use heartbeat::heartbeat;
 pub(crate) use progress::progress;
 pub(crate) use release::release;
+pub(crate) use stop::stop;
 
 /// A body in which nothing is said.
 #[derive(Debug, Default, Deserialize)]

@@ -46,6 +46,7 @@ fn api() -> Vec<Route> {
         ("/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
         ("/api/v1/jobs/{id}/retry", post(jobs::retry)),
         ("/api/v1/leases", post(leases::claim)),
+        ("/api/v1/leases/stop", post(leases::stop)),
         ("/api/v1/leases/{id}/heartbeat", post(leases::heartbeat)),
         ("/api/v1/leases/{id}/progress", post(leases::progress)),
         ("/api/v1/leases/{id}/complete", post(leases::complete)),

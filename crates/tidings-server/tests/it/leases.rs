@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::site::{PATIENCE, Site};
+use crate::site::{As, PATIENCE, Site};
 
 fn wanted(types: &[&str], max: u32, wait_s: u32) -> Value {
     json!({"worker": "w", "types": types, "max": max, "wait_s": wait_s})
@@ -273,6 +273,53 @@ async fn a_stopping_server_answers_waiting_workers_and_gives_no_more_leases() {
     assert_eq!(pulse["drain"], true);
     assert_eq!(site.send(Method::GET, "/health/ready", None, &[], None).await.ok(503)["status"], "draining");
     assert_eq!(site.send(Method::GET, "/health/live", None, &[], None).await.ok(200)["status"], "ok");
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_has_its_own_polls_answered() {
+    let site = Site::open().await;
+    let (who, other) = (site.operator("acme"), site.operator("other"));
+    let body = json!({"worker": "w", "types": ["a"], "wait_s": 60});
+    let poll = site.post("/api/v1/leases", &who, &body);
+    let ended = |who: As, worker: &'static str| {
+        let site = &site;
+        async move {
+            let stop = site.post("/api/v1/leases/stop", &who, &json!({"worker": worker})).await;
+            stop.ok(200)["polls"].as_u64().expect("a number")
+        }
+    };
+    let stop = async {
+        loop {
+            assert_eq!(ended(other.clone(), "w").await, 0, "another tenant's worker of that name");
+            assert_eq!(ended(who.clone(), "v").await, 0);
+            if ended(who.clone(), "w").await == 1 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (answer, ()) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(poll, stop) }).await.expect("is answered");
+    assert_eq!(answer.ok(200), json!({"leases": []}));
+    assert_eq!(ended(who.clone(), "w").await, 0, "nothing of it is left");
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_job_of_the_workers_own_waits_for_room_like_any_other() {
+    let site = Site::with(&["jobs.concurrency.export=1"]).await;
+    let who = site.operator("acme");
+    let body = json!({"worker": "w", "job": {"type": "export"}});
+    let first = site.post("/api/v1/leases", &who, &body).await.ok(200);
+    let refused = site.post("/api/v1/leases", &who, &body).await;
+    assert_eq!(refused.problem(429), "jobs-limited");
+    assert!(refused.headers.contains_key("retry-after"));
+    let jobs = site.get("/api/v1/jobs", &who).await.ok(200);
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1), "nothing was enqueued");
+    let lease = first["leases"][0]["lease"].as_str().expect("a lease");
+    site.act(&format!("/api/v1/leases/{lease}/complete"), &who).await.ok(200);
+    site.post("/api/v1/leases", &who, &body).await.ok(200);
     site.close().await;
 }
 
