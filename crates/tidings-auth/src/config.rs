@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 
+use crate::{error::ConfigError, jwt::Issuers};
+
 /// Everything that may be configured about credentials.
 #[derive(Debug, Clone, Default)]
 pub struct AuthConfig {
@@ -30,6 +32,14 @@ pub struct IssuerConfig {
     pub scope_claim: String,
     /// How far the issuer's clock may differ; at most [`IssuerConfig::LEEWAY_MAX`].
     pub leeway: Duration,
+}
+
+impl AuthConfig {
+    /// Refuses what [`Authenticator::open`](crate::Authenticator::open) would refuse. It reads the files
+    /// that keys are in.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        Issuers::others(&self.issuers).map(drop)
+    }
 }
 
 impl IssuerConfig {

@@ -33,10 +33,18 @@ pub(crate) struct Issuer {
 impl Issuers {
     /// Reads the key files that the configuration names.
     pub(crate) fn load(server: Issuer, configured: &[IssuerConfig]) -> Result<Self, ConfigError> {
-        let mut issuers = HashMap::from([(server.name.clone(), server)]);
+        let mut issuers = Self::others(configured)?;
+        issuers.0.insert(server.name.clone(), server);
+        Ok(issuers)
+    }
+
+    /// All but this server.
+    pub(crate) fn others(configured: &[IssuerConfig]) -> Result<Self, ConfigError> {
+        let mut issuers = HashMap::new();
         for config in configured {
             let issuer = Issuer::load(config)?;
-            if issuers.insert(issuer.name.clone(), issuer).is_some() {
+            let is_ours = config.issuer == SERVER_ISSUER;
+            if is_ours || issuers.insert(issuer.name.clone(), issuer).is_some() {
                 return Err(refuse(config, "it is named twice, or is this server's own name"));
             }
         }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{error::Error as _, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +91,11 @@ impl std::fmt::Debug for IssuerKey {
 
 impl Auth {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        self.to_auth().map(drop)
+        let check = self.to_auth()?.check();
+        check.map_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            ConfigError::invalid("auth.issuers", format!("{error}{cause}"))
+        })
     }
 
     /// What the authenticator takes. It reads the files and looks at the rest itself.

@@ -83,6 +83,32 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn what_the_server_would_refuse_of_an_issuer_is_refused_here() {
+    let issuer = |algorithm: &str, material: &str| {
+        file(&format!(
+            "[[auth.issuers]]\nissuer = \"https://id\"\naudience = \"tidings\"\nalgorithms = [\"{algorithm}\"]\n\
+             keys = [{{ algorithm = \"{algorithm}\", {material} }}]\n"
+        ))
+    };
+    for (algorithm, material, why) in [
+        ("HS256", "secret = \"hunter2\"", "shorter than 32 bytes"),
+        ("HS256", "secret_file = \"/nonexistent/secret\"", "/nonexistent/secret: No such file"),
+        ("ES256", "public_key = \"not a key\"", "no public key in PEM"),
+    ] {
+        let (_dir, sources) = issuer(algorithm, material);
+        let message = error(sources);
+        assert!(message.contains("auth.issuers") && message.contains(why), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    let (_dir, sources) = file(
+        "[[auth.issuers]]\nissuer = \"tidings\"\naudience = \"tidings\"\nalgorithms = [\"HS256\"]\n\
+         keys = [{ algorithm = \"HS256\", secret = \"correct-horse-battery-staple-0001\" }]\n",
+    );
+    let message = error(sources);
+    assert!(message.contains("this server's own name"), "{message}");
+}
+
+#[test]
 fn an_unreadable_file_says_which_line_and_shows_no_value() {
     let (_dir, sources) = file("[server]\nmode = \"production\"\ntoken = hunter2\n");
     let message = error(sources);
