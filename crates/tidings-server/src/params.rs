@@ -86,10 +86,33 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| bad("The query is not valid percent-encoded UTF-8."))?;
-        Ok(Self(pairs))
+        let malformed = || bad("The query is not valid percent-encoded UTF-8.");
+        if !is_well_formed(parts.uri.query().unwrap_or_default()) {
+            return Err(malformed());
+        }
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        query.map(|Query(pairs)| Self(pairs)).map_err(|_| malformed())
     }
+}
+
+/// Whether each `%` begins two hexadecimal digits and what they say is UTF-8. The decoder would take a
+/// stray `%` as it is and put U+FFFD for what is no UTF-8: a filter would mean something else than was meant.
+fn is_well_formed(query: &str) -> bool {
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let Some((digits, tail)) = tail.split_at_checked(2) else { return false };
+        let digit = |at: usize| char::from(digits[at]).to_digit(16);
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return false };
+        bytes.push((high * 16 + low) as u8);
+        rest = tail;
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 pub(crate) fn parse_cursor(text: &str) -> Result<Cursor, Problem> {
@@ -126,6 +149,16 @@ mod tests {
         assert!(params("limit=5&limit=6").take_number("limit", 1..=10).is_err());
         for bad in ["0", "11", "+5", "-1", "5.0", "", "x", "99999999999"] {
             assert!(params(&format!("limit={bad}")).take_number("limit", 1..=10).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_percent_encoded_utf8_or_refused() {
+        for good in ["", "a=b&c", "subject=note%2f42", "a=%C3%A9", "a=é", "a=1+2"] {
+            assert!(is_well_formed(good), "{good}");
+        }
+        for bad in ["a=%", "a=%4", "a=%zz", "a=%+1", "a=100%&b=c", "a=%ff", "a=%C3", "a=%C3&b=%A9"] {
+            assert!(!is_well_formed(bad), "{bad}");
         }
     }
 

@@ -148,3 +148,15 @@ async fn scopes_decide_which_kinds_of_events_are_seen() {
     assert_eq!(site.get("/api/v1/events?owner=ben", &ana).await.problem(403), "forbidden");
     site.close().await;
 }
+
+#[tokio::test]
+async fn a_query_that_is_not_well_formed_is_refused_not_guessed_at() {
+    let site = Site::open().await;
+    let who = site.operator("acme");
+    for query in ["subject=50%", "types=%zz", "owner=%ff", "since=%3"] {
+        let answer = site.get(&format!("/api/v1/events?{query}"), &who).await;
+        assert_eq!(answer.problem(400), "bad-parameter", "{query}");
+    }
+    site.get("/api/v1/events?subject=50%25", &who).await.ok(200);
+    site.close().await;
+}
