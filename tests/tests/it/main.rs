@@ -9,6 +9,7 @@ mod leases;
 mod limits;
 mod malformed_http;
 mod malformed_ws;
+mod readme;
 mod restart;
 mod sequence;
 mod slow;
