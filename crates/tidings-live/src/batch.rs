@@ -30,21 +30,6 @@ pub struct FrameEnd {
 }
 
 impl Batch {
-    /// The frame in which the byte at `written` lies, where the first `written` bytes have been
-    /// written: the rest of it must go out before anything else, and
-    /// [`rewind`](crate::Subscription::rewind) takes its seq. `None` where all is written. At a
-    /// frame's boundary it is the frame that comes next.
-    pub fn frame_at(&self, written: usize) -> Option<FrameEnd> {
-        let at = self.frames.partition_point(|frame| frame.end as usize <= written);
-        self.frames.get(at).copied()
-    }
-
-    /// The last frame that lies wholly within the first `written` bytes.
-    pub fn written_to(&self, written: usize) -> Option<FrameEnd> {
-        let at = self.frames.partition_point(|frame| frame.end as usize <= written);
-        self.frames[..at].last().copied()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -180,15 +165,5 @@ mod tests {
         assert_eq!((two.frames.len(), two.bytes.len(), two.through.get()), (2, 2_008, 2));
         let large = batch(&[9_000, 1_000], 2_500);
         assert_eq!((large.frames.len(), large.through.get()), (1, 1), "at least one frame");
-    }
-
-    #[test]
-    fn every_byte_lies_in_one_frame() {
-        let batch = batch(&[1_000, 1_000], 1 << 16);
-        let seq = |frame: Option<FrameEnd>| frame.map(|f| f.seq.get());
-        assert_eq!((seq(batch.written_to(0)), seq(batch.frame_at(0))), (None, Some(1)));
-        assert_eq!((seq(batch.written_to(1_003)), seq(batch.frame_at(1_003))), (None, Some(1)));
-        assert_eq!((seq(batch.written_to(1_004)), seq(batch.frame_at(1_004))), (Some(1), Some(2)));
-        assert_eq!((seq(batch.written_to(2_008)), seq(batch.frame_at(2_008))), (Some(2), None));
     }
 }

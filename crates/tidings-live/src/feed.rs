@@ -196,7 +196,7 @@ impl Feed {
     }
 
     /// The floor never falls within one history.
-    pub(crate) fn raise_oldest(&self, oldest: Seq) {
+    fn raise_oldest(&self, oldest: Seq) {
         self.oldest.fetch_max(oldest.get(), Ordering::AcqRel);
     }
 

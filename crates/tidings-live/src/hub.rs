@@ -99,10 +99,18 @@ impl Hub {
         self.0.node.close(tenant, Ended::Renewed);
     }
 
-    /// Tells that the tenant's log now begins at `oldest`.
-    pub fn retained(&self, tenant: &TenantId, oldest: Seq) {
-        if let Some(feed) = self.0.node.feed(tenant) {
-            feed.raise_oldest(oldest);
+    /// The tenants whose feeds are open here.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.0.node.feeds().iter().map(|feed| feed.tenant.clone()).collect()
+    }
+
+    /// Reads how each open feed's log stands, one after the other: what is heard of no commit, such as a
+    /// floor that retention has moved, is learned so. A feed whose log does not read now stays as it is.
+    pub async fn look_again(&self) {
+        for feed in self.0.node.feeds() {
+            if let Err(error) = feed.look().await {
+                tracing::debug!(tenant = %feed.tenant, %error, "how a log stands could not be read");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidings_live::Hub;
 use tidings_store::{Command, Journal, Maintain, Outcome, Retention};
 
 use crate::config;
@@ -12,8 +13,8 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Rows of one piece: little enough that no commit waits long behind it.
 const LIMIT: usize = 500;
 
-/// Removes what has expired until cancelled.
-pub(crate) async fn run(journal: Journal, config: config::Retention) {
+/// Removes what has expired until cancelled, and has the open feeds look where their logs begin now.
+pub(crate) async fn run(journal: Journal, hub: Hub, config: config::Retention) {
     let retention =
         Retention { age: config.age.0.map(|span| span.0), events_per_tenant: config.events_per_tenant.0 };
     let mut ticks = tokio::time::interval(EVERY);
@@ -24,6 +25,17 @@ pub(crate) async fn run(journal: Journal, config: config::Retention) {
             // Commits go first: this is housekeeping.
             tokio::task::yield_now().await;
         }
+        hub.look_again().await;
+    }
+}
+
+/// Has the open feeds look where their logs begin, whichever server moves that, until cancelled.
+pub(crate) async fn follow(hub: Hub) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.look_again().await;
     }
 }
 
@@ -36,5 +48,62 @@ async fn sweep(journal: &Journal, retention: Retention) -> bool {
             tracing::warn!(%error, "what has expired could not be removed; trying again later");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Instant};
+
+    use tidings_core::{
+        Entropy as _, EventBody, EventId, EventType, NewEvent, RawJson, SystemClock, SystemEntropy, TenantId,
+    };
+    use tidings_live::LiveConfig;
+    use tidings_store::{JournalConfig, Operation, SqliteConfig, SqliteStore};
+
+    use super::*;
+    use crate::config::Off;
+
+    fn event() -> NewEvent {
+        NewEvent {
+            id: EventId::generate(tidings_core::Timestamp::default(), &SystemEntropy),
+            event_type: EventType::parse("note.created").expect("valid"),
+            job: None,
+            owner: None,
+            subject: None,
+            body: EventBody::same_for_all(RawJson::parse("1").expect("valid")),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_feed_learns_where_its_log_begins_now() {
+        let mut name = [0; 8];
+        SystemEntropy.fill(&mut name);
+        let folder =
+            std::env::temp_dir().join(format!("tidings-retention-{:016x}", u64::from_le_bytes(name)));
+        let opened =
+            SqliteStore::open(SqliteConfig::new(&folder), Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let sqlite = Arc::new(opened.expect("opens"));
+        let hub = Hub::start(sqlite.clone(), LiveConfig::default());
+        let journal = Journal::start(sqlite.clone(), Arc::new(hub.clone()), JournalConfig::default());
+        let tenant = TenantId::new("acme").expect("valid");
+        let events = (0..10).map(|_| event()).collect();
+        let operation = Operation::Publish { events, idempotency: None };
+        let publish = Command::Tenant { tenant: tenant.clone(), create: true, operation };
+        journal.submit(publish).await.expect("committed");
+        let feed = hub.open(&tenant).await.expect("reads").expect("it is there");
+        assert_eq!(feed.oldest().get(), 1);
+
+        let config = config::Retention { events_per_tenant: Off(Some(3)), ..config::Retention::default() };
+        let running = tokio::spawn(run(journal.clone(), hub.clone(), config));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while feed.oldest().get() != 8 {
+            assert!(Instant::now() < deadline, "the feed still begins at {}", feed.oldest());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        running.abort();
+        journal.close().await;
+        sqlite.close().await;
+        std::fs::remove_dir_all(&folder).expect("the folder can go");
     }
 }

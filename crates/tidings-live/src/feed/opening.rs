@@ -26,6 +26,18 @@ impl Feed {
         self.opened.get_or_try_init(read).await.copied()
     }
 
+    /// Reads anew how the log stands, where the feed is open.
+    pub(crate) async fn look(self: &Arc<Self>) -> Result<(), ReadError> {
+        if self.epoch.get().is_none() || self.ended().is_some() {
+            return Ok(());
+        }
+        match self.node.store.log_state(&self.tenant).await? {
+            Some(log) => self.note(&log),
+            None => self.end(Ended::Gone),
+        }
+        Ok(())
+    }
+
     fn begin(self: &Arc<Self>, log: &LogState) {
         self.epoch.set(log.epoch.clone()).expect("a feed begins once");
         self.raise_oldest(log.oldest);

@@ -142,7 +142,7 @@ fn who_asks_for_all_that_is_kept_is_told_of_no_loss() {
         run(async {
             let mut world = World::new(MemoryStore::default(), small(), 40).await;
             while world.oldest < 3 {
-                world.retain(tell);
+                world.retain(tell).await;
             }
             let mut reader = Reader::new(&world, 0, from(0));
             assert_eq!(reader.drain(&world, &mut Batcher::new()).await, Step::Idle);

@@ -141,19 +141,17 @@ impl Reader {
             Next::Batch(batch) => {
                 let mut start = 0;
                 let written = (batch.bytes.len() * written).div_ceil(1_000);
-                let flying = if written == batch.bytes.len() { None } else { batch.frame_at(written) };
                 // A frame that was begun is finished before all else; one that was not is sent again.
-                let last = flying.and_then(|frame| {
-                    let begins = batch.written_to(written).map_or(0, |f| f.end as usize);
-                    if begins < written { Some(frame) } else { batch.written_to(written) }
-                });
-                let bound = flying.map_or(u64::MAX, |_| last.map_or(0, |frame| frame.seq.get()));
-                for frame in batch.frames.iter().take_while(|frame| frame.seq.get() <= bound) {
+                let mut last = before;
+                for frame in &*batch.frames {
+                    if start >= written {
+                        break;
+                    }
                     self.wire(world, frame.seq.get(), &batch.bytes[start..frame.end as usize]);
-                    start = frame.end as usize;
+                    (start, last) = (frame.end as usize, frame.seq);
                 }
-                if flying.is_some() {
-                    self.subscription.rewind(last.map_or(before, |frame| frame.seq));
+                if written < batch.bytes.len() {
+                    self.subscription.rewind(last);
                 }
                 Step::Wrote
             }

@@ -80,7 +80,7 @@ impl Schedule {
         match *op {
             Op::Commit { events, news } => self.world.commit(events, news),
             Op::TellDelayed(pick) => self.world.tell_delayed(pick),
-            Op::Retain { tell } => self.world.retain(tell),
+            Op::Retain { tell } => self.world.retain(tell).await,
             Op::Subscribe { which, back } => {
                 let head = self.world.feed.head().get();
                 let start = back.map_or(Start::Now, |back| from(head.saturating_sub(back)));

@@ -70,11 +70,12 @@ impl World {
     }
 
     /// Retention takes the older half of what is kept.
-    pub(crate) fn retain(&mut self, tell: bool) {
+    pub(crate) async fn retain(&mut self, tell: bool) {
         self.oldest += (self.head() + 1 - self.oldest) / 2;
         self.store.retain(&tenant(), self.oldest);
         if tell {
-            self.hub.retained(&tenant(), Seq::new(self.oldest));
+            self.hub.look_again().await;
+            assert_eq!(self.feed.oldest().get(), self.oldest);
         }
     }
 

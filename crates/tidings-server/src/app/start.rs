@@ -128,6 +128,9 @@ impl App {
         services.spawn("revocation", authenticator.clone().run(std::future::pending()));
         let (delivery, directory, hub) = (delivery.clone(), gate.directory.clone(), hub.clone());
         services.spawn("closing", Closing { authenticator, delivery, directory, hub }.run());
+        if store.cluster().is_some() {
+            services.spawn("floors", retention::follow(self.0.hub.clone()));
+        }
         services.spawn("due jobs", claimer.clone().ring_when_due());
         services.spawn("beat", duties::beat(store.clone()));
         if config.server.has_role(Role::Scheduler) {
@@ -140,12 +143,12 @@ impl App {
 
     /// What one node at a time does for all.
     fn start_duties(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, duties, store, journal, .. } = &*self.0;
+        let Parts { services, duties, store, journal, hub, .. } = &*self.0;
         let (rescuing, lease) = (journal.clone(), config.jobs.lease.0);
         let rescue = move || rescue::run(rescuing.clone(), activity.clone(), lease);
         services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
-        let (removing, kept) = (journal.clone(), config.retention.clone());
-        let retention = move || retention::run(removing.clone(), kept.clone());
+        let (removing, hub, kept) = (journal.clone(), hub.clone(), config.retention.clone());
+        let retention = move || retention::run(removing.clone(), hub.clone(), kept.clone());
         services.spawn("retention", duties.clone().run(Duty::Retention, retention));
         let (looked_at, firing) = (store.clone(), journal.clone());
         let schedules = move || schedules::run(looked_at.clone(), firing.clone());
