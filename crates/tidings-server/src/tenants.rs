@@ -3,14 +3,14 @@
 mod admin;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tidings_core::TenantId;
-use tidings_store::{Store, TenantState};
+use tidings_store::{ReadError, Store, TenantState};
 
 use crate::{
     problem::{Kind, Problem},
@@ -27,8 +27,9 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-/// A bounded memory of tenants that exist. A process forgets what it changes, and what it learns that another
-/// suspended or deleted; what does not exist is never remembered.
+/// A bounded memory of the tenants that are active: whoever suspends or deletes one makes it
+/// forgotten, here at once, on other servers of the same store as they read of it. What is suspended or does
+/// not exist is never remembered, so that resuming or making it counts everywhere at once.
 #[derive(Clone)]
 pub(crate) struct Directory {
     store: Arc<dyn Store>,
@@ -37,7 +38,7 @@ pub(crate) struct Directory {
 
 #[derive(Debug)]
 struct Known {
-    standings: HashMap<TenantId, (Standing, Instant), foldhash::fast::RandomState>,
+    active: HashSet<TenantId, foldhash::fast::RandomState>,
     /// Rises with each change, so that a read that a change has overtaken is not remembered.
     generation: u64,
     births: Births,
@@ -92,62 +93,51 @@ impl Directory {
     /// Tenants that are remembered; past it the memory starts anew.
     const MAX: usize = 100_000;
 
-    /// How long an active tenant is remembered. That it is no more is told before.
-    const ACTIVE: Duration = Duration::from_mins(1);
-
-    /// How long a suspended one is: nobody tells when another server has resumed it.
-    const SUSPENDED: Duration = Duration::from_secs(1);
-
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let births = Births::new(Instant::now());
-        let known = Known { standings: HashMap::default(), generation: 0, births };
+        let known = Known { active: HashSet::default(), generation: 0, births };
         Self { store, known: Arc::new(Mutex::new(known)) }
     }
 
     pub(crate) async fn standing(&self, tenant: &TenantId) -> Result<Standing, Problem> {
         let generation = {
             let known = self.known.lock();
-            if let Some((standing, at)) = known.standings.get(tenant)
-                && at.elapsed() < Self::remembered(*standing)
-            {
-                return Ok(*standing);
+            if known.active.contains(tenant) {
+                return Ok(Standing::Active);
             }
             known.generation
         };
-        let record = self.store.tenant(tenant).await.map_err(|e| refusal::of_read(&e))?;
-        let standing = match record.map(|r| r.state) {
-            None => return Ok(Standing::Unknown),
-            Some(TenantState::Active) => Standing::Active,
-            Some(TenantState::Suspended) => Standing::Suspended,
-        };
+        let standing = self.read(tenant).await.map_err(|e| refusal::of_read(&e))?;
         let mut known = self.known.lock();
-        if known.generation == generation {
-            if known.standings.len() >= Self::MAX {
-                known.standings.clear();
+        if standing == Standing::Active && known.generation == generation {
+            if known.active.len() >= Self::MAX {
+                known.active.clear();
             }
-            known.standings.insert(tenant.clone(), (standing, Instant::now()));
+            known.active.insert(tenant.clone());
         }
         Ok(standing)
     }
 
-    const fn remembered(standing: Standing) -> Duration {
-        match standing {
-            Standing::Active => Self::ACTIVE,
-            Standing::Suspended | Standing::Unknown => Self::SUSPENDED,
-        }
-    }
-
-    /// Call it where what changed is not known.
-    pub(crate) fn forget_all(&self) {
-        let mut known = self.known.lock();
-        known.standings.clear();
-        known.generation += 1;
+    /// As the store has it now.
+    pub(crate) async fn read(&self, tenant: &TenantId) -> Result<Standing, ReadError> {
+        Ok(match self.store.tenant(tenant).await?.map(|record| record.state) {
+            None => Standing::Unknown,
+            Some(TenantState::Active) => Standing::Active,
+            Some(TenantState::Suspended) => Standing::Suspended,
+        })
     }
 
     /// Call it after a tenant's state changed.
     pub(crate) fn forget(&self, tenant: &TenantId) {
         let mut known = self.known.lock();
-        known.standings.remove(tenant);
+        known.active.remove(tenant);
+        known.generation += 1;
+    }
+
+    /// Call it where it is not known which tenants' states changed.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known.lock();
+        known.active.clear();
         known.generation += 1;
     }
 
@@ -164,7 +154,7 @@ impl Directory {
 
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").field("known", &self.known.lock().standings.len()).finish_non_exhaustive()
+        f.debug_struct("Directory").field("known", &self.known.lock().active.len()).finish_non_exhaustive()
     }
 }
 

@@ -36,11 +36,13 @@ pub(super) fn tenant(principal: &Principal, headers: &HeaderMap) -> Result<Tenan
             Kind::TenantRequired,
             "Your credential is an operator's: name the tenant in the header X-Tidings-Tenant.",
         )),
-        // Only claiming takes a set: a key for several tenants can do nothing else.
-        Tenants::Set(_) | Tenants::All => {
-            Err(forbidden("A key for several tenants can only lease jobs and report on them."))
-        }
+        Tenants::Set(_) | Tenants::All => Err(only_works()),
     }
+}
+
+/// Only claiming takes a set: a key for several tenants can do nothing else.
+pub(super) fn only_works() -> Problem {
+    forbidden("A key for several tenants can only lease jobs and report on them.")
 }
 
 /// The tenants that a claim takes from.

@@ -2,7 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Uri, header};
 use tidings_auth::{AuthError, Authenticator, Credential};
-use tidings_core::{Principal, TenantId};
+use tidings_core::{Principal, Scope, TenantId};
+use tidings_store::{Command, Operation};
 
 use crate::{
     config::Create,
@@ -14,7 +15,7 @@ use crate::{
 
 use super::{
     credential::{self, Presented},
-    unauthorized,
+    lacks, unauthorized,
 };
 
 /// What makes a principal of a request, and looks at its tenant.
@@ -30,6 +31,16 @@ impl Gate {
     pub(super) async fn by_header(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
         let presented = credential::from_header(headers).inspect_err(|_| self.metrics.auth.missing());
         self.verify(&presented?, headers).await
+    }
+
+    /// The same for what needs `scope`.
+    pub(super) async fn with_scope(
+        &self,
+        scope: Scope,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Principal>, Problem> {
+        let principal = self.by_header(headers).await?;
+        if principal.has(scope) { Ok(principal) } else { Err(lacks(scope)) }
     }
 
     pub(super) async fn for_stream(&self, headers: &HeaderMap, uri: &Uri) -> Result<Arc<Principal>, Problem> {
@@ -52,17 +63,42 @@ impl Gate {
     /// Whether the tenant is there, or would be made by its first use; refuses where neither is so.
     pub(super) async fn look_up(&self, principal: &Principal, tenant: &TenantId) -> Result<bool, Problem> {
         match self.directory.standing(tenant).await? {
-            Standing::Active => Ok(false),
-            Standing::Suspended => Err(suspended()),
             Standing::Unknown if self.may_create(principal) => Ok(true),
-            Standing::Unknown => Err(Problem::not_found()),
+            standing => refuse_unless_active(standing).map(|()| false),
         }
+    }
+
+    /// The command that does `operation` in a tenant that was looked up. Making a tenant by it is
+    /// rate-limited.
+    pub(super) fn command(
+        &self,
+        tenant: TenantId,
+        may_create: bool,
+        operation: Operation,
+    ) -> Result<Command, Problem> {
+        if may_create {
+            self.directory.admit_new(&tenant)?;
+        }
+        Ok(Command::Tenant { tenant, create: may_create, operation })
+    }
+
+    /// Refuses a tenant that is not active now.
+    pub(super) async fn look_again(&self, tenant: &TenantId) -> Result<(), Problem> {
+        refuse_unless_active(self.directory.standing(tenant).await?)
     }
 
     /// Tenants come into being by the use of credentials that were made here, not of an issuer's.
     fn may_create(&self, principal: &Principal) -> bool {
         tidings_auth::is_made_here(&principal.credential)
             && self.settings.get().tenants.create == Create::Auto
+    }
+}
+
+fn refuse_unless_active(standing: Standing) -> Result<(), Problem> {
+    match standing {
+        Standing::Active => Ok(()),
+        Standing::Suspended => Err(suspended()),
+        Standing::Unknown => Err(Problem::not_found()),
     }
 }
 

@@ -42,10 +42,7 @@ impl<N: Need> Access<N> {
 impl<N> Access<N> {
     /// The command that does `operation` in this tenant. Making a tenant by it is rate-limited.
     pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
-        if self.may_create {
-            self.gate.directory.admit_new(&self.tenant)?;
-        }
-        Ok(Command::Tenant { tenant: self.tenant.clone(), create: self.may_create, operation })
+        self.gate.command(self.tenant.clone(), self.may_create, operation)
     }
 
     /// The tenant's feed; the tenant is made where that may be.
@@ -55,7 +52,10 @@ impl<N> Access<N> {
             journal.submit(ensure).await.map_err(refusal::of_command)?;
         }
         let feed = hub.open(&self.tenant).await.map_err(|e| refusal::of_read(&e))?;
-        feed.ok_or_else(Problem::not_found)
+        let feed = feed.ok_or_else(Problem::not_found)?;
+        // Looked at again now that it is open: whoever suspends the tenant from here on closes it.
+        self.gate.look_again(&self.tenant).await?;
+        Ok(feed)
     }
 
     /// Whether the server is in development mode.

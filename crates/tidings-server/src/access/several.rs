@@ -7,7 +7,7 @@ use tidings_store::{Command, Operation};
 
 use crate::problem::Problem;
 
-use super::{Access, acting, forbidden, gate::Gate, lacks, may::Need};
+use super::{Access, acting, acting::only_works, gate::Gate, lacks, may::Need};
 
 /// Claims jobs and reports on them.
 #[derive(Debug)]
@@ -24,9 +24,7 @@ impl WorkAccess {
         N::check(&self.principal)?;
         match self.tenants {
             Tenants::One(tenant) => Ok(Access::already(self.principal, tenant, self.may_create, self.gate)),
-            Tenants::Set(_) | Tenants::All => {
-                Err(forbidden("A key for several tenants can only lease jobs and report on them."))
-            }
+            Tenants::Set(_) | Tenants::All => Err(only_works()),
         }
     }
 }
@@ -40,10 +38,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.by_header(&parts.headers).await?;
-        if !principal.has(Scope::JobsWork) {
-            return Err(lacks(Scope::JobsWork));
-        }
+        let principal = gate.with_scope(Scope::JobsWork, &parts.headers).await?;
         let tenants = acting::tenants(&principal, &parts.headers)?;
         // A worker may wait for a tenant that its use would make; a suspended one is refused.
         let may_create = match &tenants {
@@ -84,10 +79,7 @@ impl KeyAccess {
     /// The command that does `operation` in the tenant that was named.
     pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
         let tenant = self.tenant.clone().expect("an operator's own keys have commands of their own");
-        if self.may_create {
-            self.gate.directory.admit_new(&tenant)?;
-        }
-        Ok(Command::Tenant { tenant, create: self.may_create, operation })
+        self.gate.command(tenant, self.may_create, operation)
     }
 }
 
@@ -100,18 +92,13 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.by_header(&parts.headers).await?;
-        if !principal.has(Scope::KeysManage) {
-            return Err(lacks(Scope::KeysManage));
-        }
+        let principal = gate.with_scope(Scope::KeysManage, &parts.headers).await?;
         let named = acting::named(&principal, &parts.headers)?;
         let tenant = match (&principal.grant.tenants, named) {
             (_, Some(named)) => Some(named),
             (Tenants::One(own), None) => Some(own.clone()),
             (_, None) if principal.is_operator() => None,
-            (_, None) => {
-                return Err(forbidden("A key for several tenants can only lease jobs and report on them."));
-            }
+            (_, None) => return Err(only_works()),
         };
         let may_create = match &tenant {
             Some(tenant) => gate.look_up(&principal, tenant).await?,

@@ -19,7 +19,7 @@ use crate::{
     outbox,
     rescue::{self, LeaseActivity},
     retention,
-    revocation::Closing,
+    revocation::Closer,
     schedules,
     services::Services,
     settings::Settings,
@@ -125,11 +125,12 @@ impl App {
     fn start_services(&self, config: &Config, activity: LeaseActivity) {
         let Parts { services, delivery, claimer, hub, gate, store, journal, settings, .. } = &*self.0;
         let authenticator = gate.authenticator.clone();
-        services.spawn("revocation", authenticator.clone().run(std::future::pending()));
-        let (delivery, directory, hub) = (delivery.clone(), gate.directory.clone(), hub.clone());
-        services.spawn("closing", Closing { authenticator, delivery, directory, hub }.run());
+        let closer =
+            Closer::new(authenticator.clone(), delivery.clone(), gate.directory.clone(), hub.clone());
+        services.spawn("closing", closer.run());
+        services.spawn("revocation", authenticator.run(std::future::pending()));
         if store.cluster().is_some() {
-            services.spawn("floors", retention::follow(self.0.hub.clone()));
+            services.spawn("floors", retention::follow(hub.clone()));
         }
         services.spawn("due jobs", claimer.clone().ring_when_due());
         services.spawn("beat", duties::beat(store.clone()));

@@ -2,12 +2,10 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use tidings_delivery::{ConnectionKind, NewConnection, Protocol, Stream};
-use tidings_live::Hub;
-use tidings_store::Journal;
+use tidings_delivery::{ConnectionKind, Protocol};
 
-use super::{Desk, admission::Asked, begin, request, upgrade};
-use crate::{access::StreamAccess, params::Params, problem::Problem};
+use super::{Desk, asking::Asking, begin, upgrade};
+use crate::problem::Problem;
 
 /// Open a WebSocket stream of events.
 #[utoipa::path(
@@ -26,40 +24,18 @@ use crate::{access::StreamAccess, params::Params, problem::Problem};
     ),
 )]
 pub(crate) async fn ws(
-    asked: Asked,
-    access: Result<StreamAccess, Problem>,
     State(desk): State<Desk>,
-    State(hub): State<Hub>,
-    State(journal): State<Journal>,
-    params: Result<Params, Problem>,
+    asking: Result<Asking, Problem>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let begun = open(asked, access, &desk, &hub, &journal, params, request).await;
+    let begun = open(&desk, asking, request).await;
     begun.inspect_err(|problem| desk.refused(ConnectionKind::WebSocket, problem))
 }
 
-async fn open(
-    asked: Asked,
-    access: Result<StreamAccess, Problem>,
-    desk: &Desk,
-    hub: &Hub,
-    journal: &Journal,
-    params: Result<Params, Problem>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let access = access?;
+async fn open(desk: &Desk, asking: Result<Asking, Problem>, request: Request) -> Result<Response, Problem> {
+    let asking = asking?;
     let (mut parts, _) = request.into_parts();
     let response = upgrade::accept(&parts)?;
-    let spec = request::read(&access, params?, None)?;
-    let place = desk.admit()?;
-    let feed = access.feed(hub, journal).await?;
-    let new = NewConnection {
-        id: desk.new_id(),
-        principal: access.principal.clone(),
-        judged_at: asked.0,
-        protocol: Protocol::WebSocket(Stream { feed, spec }),
-        received: bytes::Bytes::new(),
-        slot: Box::new(place),
-    };
+    let new = asking.read(None)?.connect(desk, Protocol::WebSocket).await?;
     begin::web_socket(desk, &mut parts.extensions, response, new)
 }
