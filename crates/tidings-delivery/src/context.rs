@@ -21,7 +21,8 @@ use crate::{
 
 /// What every connection uses.
 pub(crate) struct Context {
-    pub(crate) config: DeliveryConfig,
+    /// What connections that come now start with.
+    config: Mutex<Arc<DeliveryConfig>>,
     pub(crate) hub: Hub,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) observer: Arc<dyn Observer>,
@@ -63,8 +64,17 @@ impl Context {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let (runtime, active, draining) = (Handle::current(), Active::default(), AtomicBool::new(false));
-        let closures = Mutex::default();
+        let (config, closures) = (Mutex::new(Arc::new(config)), Mutex::default());
         Self { config, hub, control, observer, clock, entropy, runtime, active, draining, closures }
+    }
+
+    pub(crate) fn config(&self) -> Arc<DeliveryConfig> {
+        self.config.lock().clone()
+    }
+
+    /// To be called before the drivers are told.
+    pub(crate) fn configure(&self, config: Arc<DeliveryConfig>) {
+        *self.config.lock() = config;
     }
 
     /// Remembers what is closed, for connections that are being opened: to be called before the drivers

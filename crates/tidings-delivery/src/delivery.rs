@@ -61,7 +61,7 @@ impl Delivery {
         let context = Arc::new(Context::new(config, hub, control, observer, clock, entropy));
         let (failed_tx, failed) = watch::channel(false);
         let mut shards = Vec::new();
-        for number in 0..context.config.shards.max(1) {
+        for number in 0..context.config().shards.max(1) {
             let (shard, mailbox) = Shard::new(context.clone())?;
             let alarm = Alarm(failed_tx.clone());
             std::thread::Builder::new().name(format!("tidings-shard-{number}")).spawn(move || {
@@ -125,6 +125,15 @@ impl Delivery {
         let which: crate::mailbox::Which = Arc::new(which);
         self.0.context.remember(which.clone(), reason);
         self.tell_all(|| Order::CloseWhere(which.clone(), reason));
+    }
+
+    /// Puts other bounds and timers in place, for live connections too: each goes on with them from now
+    /// on, but for its heartbeat, which `stream.open` has promised. The number of shards, and what sockets
+    /// were given when they came, stay as they are.
+    pub fn configure(&self, config: DeliveryConfig) {
+        let config = Arc::new(config);
+        self.0.context.configure(config.clone());
+        self.tell_all(|| Order::Configure(config.clone()));
     }
 
     /// How many connections there are.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tidings_live::{FeedId, Page, Watcher};
 use tidings_store::ReadError;
 
-use crate::{CloseReason, ConnectionInfo, NewConnection, session::Verdict};
+use crate::{CloseReason, ConnectionInfo, DeliveryConfig, NewConnection, session::Verdict};
 
 /// How the rest of the program talks to whoever drives connections: a shard, or one connection's task.
 ///
@@ -44,6 +44,8 @@ pub(crate) enum Order {
     Page(Target, Result<Arc<Page>, ReadError>),
     Judged(Target, Verdict),
     CloseWhere(Which, CloseReason),
+    /// Other bounds and timers.
+    Configure(Arc<DeliveryConfig>),
     /// Close every connection at some moment within this time; its clients come back within that one.
     Drain {
         spread: Duration,

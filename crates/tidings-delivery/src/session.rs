@@ -18,7 +18,8 @@ use tidings_live::{Batcher, Encoding, Next, Page, PageRequest, Reset, Start, Sub
 use tidings_store::ReadError;
 
 use crate::{
-    CloseCode, CloseReason, ConnectionInfo, ConnectionKind, Ending, NewConnection, Protocol, Stream, Written,
+    CloseCode, CloseReason, ConnectionInfo, ConnectionKind, DeliveryConfig, Ending, NewConnection, Protocol,
+    Stream, Written,
     active::Place,
     budget::Budget,
     codec::{Decoder, close_frame},
@@ -37,6 +38,7 @@ const RETRY_MS: u64 = 2_000;
 
 pub(crate) struct Session {
     context: Arc<Context>,
+    config: Arc<DeliveryConfig>,
     info: ConnectionInfo,
     content: Content,
     /// WebSocket only.
@@ -90,7 +92,7 @@ pub(crate) enum Step {
 impl Session {
     pub(crate) fn new(context: Arc<Context>, new: NewConnection, now: Instant) -> Self {
         let NewConnection { id, principal, judged_at, protocol, received: _, slot } = new;
-        let config = &context.config;
+        let config = context.config();
         let (stream, transport) = match protocol {
             Protocol::WebSocket(stream) => (Some(stream), Transport::WebSocket),
             Protocol::Sse(stream) => (Some(stream), Transport::Sse),
@@ -107,7 +109,7 @@ impl Session {
             decoder: web_socket.then(|| Decoder::new(config.frame_bytes)),
             budget: config.messages.filter(|_| stream.is_some()).map(|limit| Budget::new(limit, now)),
             outbox: Outbox::default(),
-            times: Times::new(config, stream.is_some(), web_socket, now),
+            times: Times::new(&config, stream.is_some(), web_socket, now),
             phase: Phase::Open,
             errors: 0,
             stale: false,
@@ -117,6 +119,7 @@ impl Session {
             info,
             _slot: slot,
             _place: place,
+            config,
             context,
         };
         session.watch_expiry(now);
@@ -145,7 +148,7 @@ impl Session {
             epoch: feed.epoch(),
             head,
             oldest: feed.oldest(),
-            heartbeat_s: seconds(self.context.config.heartbeat),
+            heartbeat_s: seconds(self.times.heartbeat),
         };
         self.tell(&open, &Fields { id: reset.is_none().then_some(&cursor), retry_ms: Some(RETRY_MS) });
         if let Some(reset) = reset {
@@ -279,7 +282,23 @@ impl Session {
 
     fn end(&mut self, ending: Ending, now: Instant) {
         self.phase = Phase::Closing(ending);
-        self.times.closing(now + self.context.config.close_drain);
+        self.times.closing(now + self.config.close_drain);
+    }
+
+    /// Goes on under other bounds and timers.
+    pub(crate) fn configure(&mut self, config: Arc<DeliveryConfig>, now: Instant) {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.set_size_max(config.frame_bytes);
+        }
+        let streams = matches!(self.content, Content::Stream { .. });
+        self.budget = config
+            .messages
+            .filter(|_| streams)
+            .map(|limit| self.budget.take().unwrap_or_else(|| Budget::new(limit, now)));
+        if self.phase == Phase::Open {
+            self.times.configure(&config, now);
+        }
+        self.config = config;
     }
 
     /// Ends it at once: the next look at the time cuts it.

@@ -98,7 +98,7 @@ impl Shard {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(Wake::Thread(mio::Waker::new(poll.registry(), WAKE)?));
         // Heartbeats of thousands of connections then cost some tens of wake-ups a second.
-        let timers = Timers::new(Instant::now(), context.config.heartbeat / 512);
+        let timers = Timers::new(Instant::now(), context.config().heartbeat / 512);
         let tools = Tools {
             context,
             mailbox: mailbox.clone(),

@@ -133,6 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Task<IO> {
                         self.session.close(&why, now);
                     }
                 }
+                Order::Configure(config) => self.session.configure(config, now),
                 Order::Drain { spread, comeback } => {
                     let entropy = &*self.context.entropy;
                     let why = CloseReason::restart(comeback_within(comeback, entropy));

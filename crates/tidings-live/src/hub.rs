@@ -10,7 +10,7 @@ use tidings_store::{CommitSink, ReadError, Store};
 use tokio::runtime::Handle;
 
 use crate::{
-    Bus, BusState, Ended, FeedHandle, Histories, Listener, LiveConfig, Local, News, Pager,
+    Bus, BusState, Ended, FeedHandle, Histories, Listener, LiveConfig, Local, News, Pager, SlowClients,
     feed::Feed,
     node::Node,
     poller::{self, MoveSink},
@@ -129,6 +129,12 @@ impl Hub {
         let node = &self.0.node;
         let age = || Duration::from_millis(node.now().saturating_sub(node.confirmed()));
         node.is_shared().then(age)
+    }
+
+    /// Puts another limit in place of [`LiveConfig::lag`] and [`LiveConfig::slow_clients`], for every
+    /// subscription from now on.
+    pub fn limit_lag(&self, lag: Option<u64>, slow_clients: SlowClients) {
+        self.0.node.lag_limit.set(lag, slow_clients);
     }
 
     pub fn pager(&self) -> &Pager {

@@ -21,6 +21,7 @@ mod encoding;
 mod feed;
 mod gauge;
 mod hub;
+mod lag_limit;
 #[cfg(test)]
 mod model;
 mod node;

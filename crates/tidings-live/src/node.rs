@@ -17,8 +17,8 @@ use tidings_store::Store;
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 
 use crate::{
-    Bus, Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, poller::MoveSink,
-    view::Views,
+    Bus, Ended, FeedHandle, FeedId, LiveConfig, Pager, feed::Feed, gauge::Gauge, lag_limit::LagLimit,
+    poller::MoveSink, view::Views,
 };
 
 pub(crate) struct Node {
@@ -32,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) readers: Semaphore,
     /// Bytes of all rings' slots, frames counted, and of those that readers still hold.
     pub(crate) ring_gauge: Arc<Gauge>,
+    pub(crate) lag_limit: LagLimit,
     /// The furthest that a live subscription was seen behind since it was last asked for.
     pub(crate) largest_lag: AtomicU64,
     feeds: RwLock<HashMap<TenantId, Arc<Feed>, RandomState>>,
@@ -55,6 +56,7 @@ impl Node {
         Arc::new(Self {
             pager: Pager::new(store.clone(), &config, runtime.clone()),
             readers: Semaphore::new(config.repair_readers.max(1)),
+            lag_limit: LagLimit::new(config.lag, config.slow_clients),
             store,
             bus,
             config,

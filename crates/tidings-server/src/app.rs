@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tidings_auth::{AdminKey, Authenticator};
 use tidings_delivery::Delivery;
-use tidings_live::Hub;
+use tidings_live::{Hub, LiveConfig};
 use tidings_store::{Journal, Store};
 
 use crate::{
@@ -107,10 +107,15 @@ impl App {
         parts.metrics.encode()
     }
 
-    /// Takes over what a reload may change. Where the issuers' keys cannot be loaded, nothing changes.
+    /// Takes over what a reload may change, for live connections too. Where the issuers' keys cannot be
+    /// loaded, nothing changes.
     pub fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
-        self.authenticator().reload(&loaded.config.auth.to_auth()?)?;
-        self.0.settings.reload(&loaded.config);
+        let config = &loaded.config;
+        self.authenticator().reload(&config.auth.to_auth()?)?;
+        self.0.settings.reload(config);
+        let LiveConfig { lag, slow_clients, .. } = config.to_live();
+        self.0.hub.limit_lag(lag, slow_clients);
+        self.0.delivery.configure(config.to_delivery());
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod secret;
 mod secrets;
 mod sections;
 mod server;
+mod streams;
 mod value;
 
 use serde::{Deserialize, Serialize};

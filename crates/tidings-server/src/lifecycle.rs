@@ -45,8 +45,7 @@ impl Server {
     /// then starts everything on the current tokio runtime.
     pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
         let config = &loaded.config;
-        let bounds =
-            ListenerConfig { header_timeout: config.limits.header_timeout.0, ..ListenerConfig::default() };
+        let bounds = ListenerConfig::default();
         let api = bind(config.server.listen, bounds.clone())?;
         let ops = config.server.ops_listen.0.map(|address| bind(address, bounds)).transpose()?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
@@ -115,7 +114,8 @@ impl Server {
 
     fn listen(&self, listener: Listener, router: axum::Router) {
         let delivery: Delivery = self.app.delivery().clone();
-        self.listeners.spawn(listener.run(router, delivery, self.closing.clone()));
+        let settings = self.app.settings().clone();
+        self.listeners.spawn(listener.run(router, delivery, settings, self.closing.clone()));
     }
 }
 

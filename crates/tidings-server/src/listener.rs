@@ -8,24 +8,25 @@
 //! another application gets none, and its streams go the generic way.
 
 mod accept;
+mod answering;
 mod connection;
 mod handoff;
 mod tap;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use tidings_delivery::{Delivery, NewConnection};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::settings::Settings;
+
 pub(crate) use handoff::Takeover;
 
 /// Bounds of the connections that hyper has.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerConfig {
-    /// How long a request's head may take, and how long a kept-alive connection may be idle.
-    pub(crate) header_timeout: Duration,
     /// Connections at one time that are no streams (yet); more wait in the kernel's backlog.
     pub(crate) connections: usize,
     /// Bytes that a request's head may have.
@@ -34,7 +35,7 @@ pub(crate) struct ListenerConfig {
 
 impl Default for ListenerConfig {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), connections: 4_096, head_bytes: 64 << 10 }
+        Self { connections: 4_096, head_bytes: 64 << 10 }
     }
 }
 
@@ -67,13 +68,20 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Serves until `shutdown`: then nothing more is accepted, requests that have begun are finished, and idle
-    /// connections are closed. Returns when hyper has no connection any more; streams are `delivery`'s.
-    pub(crate) async fn run(self, router: Router, delivery: Delivery, shutdown: CancellationToken) {
+    /// Serves until `shutdown`: then nothing more is accepted, requests that have begun are finished, and
+    /// connections that are idle, or do not complete a request's head at once, are closed. Returns when hyper has no connection any more; streams are `delivery`'s.
+    pub(crate) async fn run(
+        self,
+        router: Router,
+        delivery: Delivery,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) {
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared {
             router,
             delivery,
+            settings,
             places: Arc::new(Semaphore::new(self.config.connections)),
             config: self.config,
             shutdown,
@@ -89,6 +97,7 @@ impl Listener {
 struct Shared {
     router: Router,
     delivery: Delivery,
+    settings: Settings,
     places: Arc<Semaphore>,
     config: ListenerConfig,
     shutdown: CancellationToken,

@@ -57,6 +57,11 @@ impl Decoder {
         }
     }
 
+    /// Bounds the frames that begin from now on, and their messages.
+    pub(crate) const fn set_size_max(&mut self, size_max: usize) {
+        self.size_max = size_max;
+    }
+
     /// Takes bytes off the front of `input` until a message is whole (`Some`) or `input` is empty. After
     /// an error the decoder is of no further use.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {

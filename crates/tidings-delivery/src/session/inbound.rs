@@ -89,7 +89,7 @@ impl Session {
 
     /// Pings and pongs count too: a flood of them is a flood.
     fn within_budget(&mut self, now: Instant) -> bool {
-        let (Some(budget), Some(limit)) = (&mut self.budget, self.context.config.messages) else {
+        let (Some(budget), Some(limit)) = (&mut self.budget, self.config.messages) else {
             return true;
         };
         match budget.spend(limit, now) {

@@ -15,13 +15,13 @@ const EXPIRY_LOOK_MAX: Duration = Duration::from_secs(30);
 impl Session {
     /// When [`Session::on_time`] is to be called next.
     pub(crate) fn next_time(&self) -> Option<Instant> {
-        self.times.next(&self.context.config)
+        self.times.next(&self.config)
     }
 
     /// Does what is due. `Some`: the connection is to be cut now.
     pub(crate) fn on_time(&mut self, now: Instant) -> Option<Ending> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let config = &self.context.config;
+        let config = &self.config;
         if due(self.times.cut_at) {
             return Some(self.ending());
         }
@@ -53,10 +53,9 @@ impl Session {
 
     /// Heartbeat and ping. A blocked socket gets neither: it would only hold them.
     fn beat(&mut self, now: Instant) {
-        let config = &self.context.config;
         let blocked = self.is_blocked();
         if self.times.heartbeat_at.is_some_and(|at| at <= now) {
-            self.times.heartbeat_at = Some(now + config.heartbeat);
+            self.times.heartbeat_at = Some(now + self.times.heartbeat);
             let stale = !blocked && self.tell_stale();
             if let (false, false, Content::Stream { subscription, .. }) = (blocked, stale, &self.content) {
                 // All that matches up to here is before it in the byte stream: written, or in the outbox.
@@ -65,8 +64,9 @@ impl Session {
                 self.tell(&notice, &Fields { id: Some(&cursor), retry_ms: None });
             }
         }
-        let config = &self.context.config;
-        if let (Some(every), true) = (config.ping_interval, self.times.ping_at.is_some_and(|at| at <= now)) {
+        if let (Some(every), true) =
+            (self.config.ping_interval, self.times.ping_at.is_some_and(|at| at <= now))
+        {
             self.times.ping_at = Some(now + every);
             if !blocked {
                 frame(Opcode::Ping, &[], self.outbox.control());

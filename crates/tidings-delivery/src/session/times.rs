@@ -5,9 +5,10 @@ use crate::{CloseReason, DeliveryConfig};
 /// When things are due on one connection. Kept as moments, looked at when the connection's one timer
 /// fires: writing and reading move no timer.
 #[derive(Debug)]
-#[allow(clippy::struct_field_names, reason = "they are moments")]
 pub(crate) struct Times {
     pub(crate) heartbeat_at: Option<Instant>,
+    /// Between two heartbeats, as `stream.open` has told the client.
+    pub(crate) heartbeat: Duration,
     pub(crate) ping_at: Option<Instant>,
     /// A ping has gone out and nothing has come since.
     pub(crate) pinged_at: Option<Instant>,
@@ -27,6 +28,7 @@ impl Times {
     pub(crate) fn new(config: &DeliveryConfig, streams: bool, web_socket: bool, now: Instant) -> Self {
         Self {
             heartbeat_at: streams.then(|| now + config.heartbeat),
+            heartbeat: config.heartbeat,
             // An echo sends nothing unasked.
             ping_at: config.ping_interval.filter(|_| web_socket && streams).map(|every| now + every),
             pinged_at: None,
@@ -35,6 +37,19 @@ impl Times {
             expiry_at: None,
             close_at: None,
             cut_at: None,
+        }
+    }
+
+    /// Goes by other intervals, for an open connection. What is due sooner by them comes sooner.
+    pub(crate) fn configure(&mut self, config: &DeliveryConfig, now: Instant) {
+        // A WebSocket that is no echo.
+        let pinged = self.received_at.is_some() && self.heartbeat_at.is_some();
+        self.ping_at = config.ping_interval.filter(|_| pinged).map(|every| {
+            let next = now + every;
+            self.ping_at.map_or(next, |at| at.min(next))
+        });
+        if self.ping_at.is_none() {
+            self.pinged_at = None;
         }
     }
 
@@ -58,9 +73,10 @@ impl Times {
 
     /// A closed connection has one thing left to wait for (and its stall).
     pub(crate) fn closing(&mut self, cut_at: Instant) {
-        let blocked_at = self.blocked_at;
+        let Self { blocked_at, heartbeat, .. } = *self;
         *self = Self {
             heartbeat_at: None,
+            heartbeat,
             ping_at: None,
             pinged_at: None,
             received_at: None,

@@ -32,6 +32,10 @@ impl Shard {
                     matched
                 });
             }
+            Order::Configure(config) => self.each(now, |session| {
+                session.configure(config.clone(), now);
+                true
+            }),
             Order::Drain { spread, comeback } => {
                 let entropy = self.tools.context.entropy.clone();
                 self.each(now, |session| {
@@ -84,7 +88,7 @@ impl Shard {
             Connection::new(mio::net::TcpStream::from_std(socket), session, self.generation, now);
         connection.membership = membership;
         let token = Token(connection.target(key));
-        let registered = configure(&connection.socket, context.config.send_buffer_bytes).and_then(|()| {
+        let registered = configure(&connection.socket, context.config().send_buffer_bytes).and_then(|()| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut connection.socket, token, interest)
         });

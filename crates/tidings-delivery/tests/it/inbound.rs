@@ -181,3 +181,43 @@ async fn a_client_that_does_not_read_its_answers_is_read_no_more() {
         assert_eq!(client.next().await, Frame::Pong(vec![7; 100]), "every one is answered in the end");
     }
 }
+
+#[tokio::test]
+async fn a_live_connection_goes_on_under_new_bounds_and_keeps_its_heartbeat() {
+    let config = DeliveryConfig {
+        shards: 1,
+        heartbeat: Duration::from_hours(1),
+        ping_interval: None,
+        ..DeliveryConfig::default()
+    };
+    let world = World::with(config.clone(), LiveConfig::default());
+    let mut old = world.web_socket(None).await;
+    assert_eq!(old.expect("stream.open").await["heartbeat_s"], 3_600);
+    old.say(&format!(r#"{{"op":"ping"}}{}"#, " ".repeat(2_000))).await;
+    old.expect("stream.pong").await;
+    let (heartbeat, ping) = (Duration::from_millis(15), Duration::from_millis(10));
+    world.delivery.configure(DeliveryConfig {
+        heartbeat,
+        ping_interval: Some(ping),
+        frame_bytes: 1_024,
+        ..config
+    });
+    for _ in 0..4 {
+        assert_eq!(old.next().await, Frame::Ping, "no heartbeat was promised so soon");
+        old.send_frame(0x8A, b"").await;
+    }
+    let mut new = world.web_socket(None).await;
+    assert_eq!(new.expect("stream.open").await["heartbeat_s"], 0.015);
+    new.expect("stream.heartbeat").await;
+    old.say(&format!(r#"{{"op":"ping"}}{}"#, " ".repeat(2_000))).await;
+    loop {
+        match old.next().await {
+            Frame::Ping => {}
+            Frame::Text(closing) => {
+                assert_eq!(closing["code"], 1009, "{closing}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -87,11 +87,11 @@ impl Subscription {
     /// Whether it is past the limit now, without trying the socket: for a connection that waits for
     /// its socket while the feed goes on. Always `None` under [`SlowClients::CatchUp`].
     pub fn lagged(&self) -> Option<Cursor> {
-        let config = &self.feed.feed().node.config;
+        let limit = &self.feed.feed().node.lag_limit;
         let (head, distance) = (self.feed.head(), self.lag());
         self.report(distance);
-        let past = config.lag.is_some_and(|limit| self.lag.counted(head, distance) > limit);
-        (past && config.slow_clients == SlowClients::Disconnect).then(|| self.cursor())
+        let past = limit.is_passed(self.lag.counted(head, distance));
+        (past && limit.slow_clients() == SlowClients::Disconnect).then(|| self.cursor())
     }
 
     /// The same at the moment when the socket is tried again.
@@ -99,11 +99,11 @@ impl Subscription {
         let distance = if self.is_live() { head.distance_from(self.cursor) } else { return None };
         self.report(distance);
         self.lag.settle(head, distance);
-        let config = &self.feed.feed().node.config;
-        if config.lag.is_none_or(|limit| self.lag.counted(head, distance) <= limit) {
+        let limit = &self.feed.feed().node.lag_limit;
+        if !limit.is_passed(self.lag.counted(head, distance)) {
             return None;
         }
-        match config.slow_clients {
+        match limit.slow_clients() {
             SlowClients::Disconnect => Some(self.cursor()),
             SlowClients::CatchUp => {
                 self.lag.fell_back();

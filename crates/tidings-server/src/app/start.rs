@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use tidings_auth::{Authenticator, ServerKeys};
 use tidings_core::{Clock, Entropy};
-use tidings_delivery::{Delivery, DeliveryConfig, MessageLimit};
-use tidings_live::{Hub, LiveConfig, SlowClients};
+use tidings_delivery::Delivery;
+use tidings_live::Hub;
 use tidings_store::{Duty, Journal, JournalConfig, Store};
 
 use crate::{
     access::Gate,
-    config::{Config, Role, SlowClientsSetting},
+    config::{Config, Role},
     drain::Drain,
     duties::{self, Duties},
     entropy::Pooled,
@@ -63,7 +63,7 @@ impl App {
     async fn start_on(store: Arc<dyn Store>, config: Config, world: World) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let keys = open::keys(&config, &*store, &world).await?;
-        let hub = Hub::with_bus(store.clone(), live_config(&config), open::bus(&config, &keys, &world)?);
+        let hub = Hub::with_bus(store.clone(), config.to_live(), open::bus(&config, &keys, &world)?);
         let desk = Desk::new(config.jobs.concurrency.keys().cloned().collect());
         hub.tell_moves(Arc::new(desk.clone()));
         let sink = Commits { hub: hub.clone(), desk: desk.clone(), metrics: metrics.clone() };
@@ -166,7 +166,7 @@ fn start_delivery(
 ) -> Result<Delivery, StartError> {
     let World { clock, pooled, .. } = world.clone();
     let (in_band, observer) = (Arc::new(InBand(authenticator.clone())), Arc::new(metrics.clone()));
-    let delivery = Delivery::start(delivery_config(config), hub.clone(), in_band, observer, clock, pooled);
+    let delivery = Delivery::start(config.to_delivery(), hub.clone(), in_band, observer, clock, pooled);
     delivery.map_err(StartError::Delivery)
 }
 
@@ -180,34 +180,4 @@ async fn authenticator(
     let World { clock, entropy, .. } = world.clone();
     let auth = config.auth.to_auth()?;
     Ok(Authenticator::open(auth, keys.clone(), store.clone(), journal.clone(), clock, entropy).await?)
-}
-
-fn live_config(config: &Config) -> LiveConfig {
-    LiveConfig {
-        lag: config.limits.lag.0,
-        slow_clients: match config.live.slow_clients {
-            SlowClientsSetting::Disconnect => SlowClients::Disconnect,
-            SlowClientsSetting::CatchUp => SlowClients::CatchUp,
-        },
-        stale: config.live.stale.0,
-        stale_close: config.live.stale_close.0,
-        ..LiveConfig::default()
-    }
-}
-
-fn delivery_config(config: &Config) -> DeliveryConfig {
-    let limits = &config.limits;
-    DeliveryConfig {
-        heartbeat: config.live.heartbeat.0,
-        ping_interval: limits.ping_interval.0.map(|span| span.0),
-        pong_deadline: limits.pong_deadline.0,
-        idle_timeout: limits.idle_timeout.0.map(|span| span.0),
-        messages: limits
-            .messages_per_connection
-            .0
-            .map(|rate| MessageLimit { rate: rate.0, burst: rate.0.count.saturating_mul(2) }),
-        frame_bytes: limits.frame_bytes,
-        stall: config.live.stall.0,
-        ..DeliveryConfig::default()
-    }
 }

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Off, RateText, Span};
 
-/// What one client, one request or one connection may cost. SIGHUP reloads those of requests and the
-/// number of connections; `lag`, timers and bounds of live connections hold from start to start.
+/// What one client, one request or one connection may cost. SIGHUP reloads them, for live connections
+/// too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

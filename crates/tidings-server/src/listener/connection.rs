@@ -18,27 +18,34 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::Instant,
 };
 use tower::ServiceExt as _;
 
-use super::{NativeSocket, Shared, Takeover, handoff::Handoff, tap::Tap};
+use super::{NativeSocket, Shared, Takeover, answering::Answering, handoff::Handoff, tap::Tap};
+
+/// What a request's head may take that is half sent when the server stops; hyper alone would wait as long
+/// as for any. Less than what answers in flight get, so that stopping waits for answers alone.
+const HEAD_GRACE: Duration = Duration::from_millis(500);
 
 /// Serves one connection's requests, until it ends or becomes a stream.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let handoff = Arc::new(Handoff::default());
+    let answering = Arc::new(Answering::default());
     let service = service_fn({
-        let (shared, handoff) = (shared.clone(), handoff.clone());
-        move |request| respond(request, peer, shared.clone(), handoff.clone())
+        let (shared, handoff, answering) = (shared.clone(), handoff.clone(), answering.clone());
+        move |request| respond(request, peer, shared.clone(), handoff.clone(), answering.clone())
     });
-    let io = TokioIo::new(Tap { stream, handoff: handoff.clone() });
+    let io = TokioIo::new(Tap { stream, handoff: handoff.clone(), answering: answering.clone() });
+    let header_timeout = shared.settings.get().limits.header_timeout.0;
     let mut hyper = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.config.header_timeout)
+        .header_read_timeout(header_timeout)
         .max_buf_size(shared.config.head_bytes.max(8_192))
         .serve_connection(io, service);
-    let mut stopping = false;
+    let (mut stopping, mut look_at) = (false, None);
     let taken = loop {
         let poll_hyper = poll_fn(|cx| {
             let done = hyper.poll_without_shutdown(cx).is_ready();
@@ -53,6 +60,13 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
             () = shared.shutdown.cancelled(), if !stopping => {
                 stopping = true;
                 Pin::new(&mut hyper).graceful_shutdown();
+                look_at = Some(Instant::now() + HEAD_GRACE);
+            }
+            () = tokio::time::sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                look_at = None;
+                if answering.is_over() {
+                    break None;
+                }
             }
         }
     };
@@ -73,7 +87,9 @@ fn respond(
     peer: SocketAddr,
     shared: Arc<Shared>,
     handoff: Arc<Handoff>,
+    answering: Arc<Answering>,
 ) -> Answer {
+    answering.begun();
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(NativeSocket);
     Box::pin(async move {
@@ -82,6 +98,7 @@ fn respond(
         if let Some(new) = takeover.and_then(|takeover| takeover.take()) {
             handoff.ask(new);
         }
+        answering.made();
         Ok(response)
     })
 }

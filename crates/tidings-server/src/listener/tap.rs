@@ -10,13 +10,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::handoff::Handoff;
+use super::{answering::Answering, handoff::Handoff};
 
-/// The socket as hyper sees it: tells the handoff what has been written.
+/// The socket as hyper sees it: tells what has been written.
 #[derive(Debug)]
 pub(super) struct Tap {
     pub(super) stream: TcpStream,
     pub(super) handoff: Arc<Handoff>,
+    pub(super) answering: Arc<Answering>,
 }
 
 impl Tap {
@@ -61,6 +62,7 @@ impl AsyncWrite for Tap {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(flushed, Poll::Ready(Ok(()))) {
             self.handoff.flushed();
+            self.answering.flushed();
         }
         flushed
     }

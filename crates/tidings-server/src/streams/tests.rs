@@ -2,17 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tidings_core::SystemEntropy;
-use tidings_delivery::PROBLEMS;
+use axum::extract::{FromRef as _, FromRequestParts as _};
+use tidings_core::{Entropy as _, SystemEntropy, TenantId};
+use tidings_delivery::{PROBLEMS, Protocol};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
+use super::{Desk, asking::Asking};
 use crate::{
     Server,
     config::{Loaded, Sources},
     problem::Kind,
+    tenants::TenantAdmin,
 };
 
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -26,19 +29,27 @@ struct Running {
     folder: PathBuf,
 }
 
+fn folder() -> PathBuf {
+    let mut name = [0; 8];
+    SystemEntropy.fill(&mut name);
+    std::env::temp_dir().join(format!("tidings-streams-{:016x}", u64::from_le_bytes(name)))
+}
+
 impl Running {
     async fn start(settings: &[&str]) -> Self {
-        use tidings_core::Entropy as _;
-        let mut name = [0; 8];
-        SystemEntropy.fill(&mut name);
-        let folder = std::env::temp_dir().join(format!("tidings-streams-{:016x}", u64::from_le_bytes(name)));
+        Self::start_by(None, settings).await
+    }
+
+    async fn start_by(file: Option<PathBuf>, settings: &[&str]) -> Self {
+        let folder = folder();
         let mut sets = vec![
             format!("server.data={}", folder.display()),
             "server.listen=127.0.0.1:0".into(),
             "server.ops_listen=off".into(),
         ];
         sets.extend(settings.iter().map(|s| (*s).to_owned()));
-        let loaded = Loaded::load(Sources { sets, ..Sources::default() }).expect("a valid configuration");
+        let loaded =
+            Loaded::load(Sources { file, sets, ..Sources::default() }).expect("a valid configuration");
         let server = Server::start(loaded).await.expect("starts");
         let key = std::fs::read_to_string(&server.app().admin_key().path)
             .expect("the key's file")
@@ -256,6 +267,63 @@ async fn a_stopping_server_sends_streams_away_and_closes_idle_connections() {
     idle.rest().await;
     stop.await.expect("stops");
     std::fs::remove_dir_all(&folder).expect("the folder can go");
+}
+
+#[tokio::test]
+async fn a_stopping_server_does_not_wait_for_half_a_request() {
+    let running = Running::start(&["limits.header_timeout=5m", "drain.timeout=5m"]).await;
+    let mut fresh = running.connect().await;
+    let mut half = running.connect().await;
+    half.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    half.until("\r\n\r\n").await;
+    half.send("GET /health/live HTTP/1.1\r\nHo").await;
+    tokio::time::timeout(PATIENCE, running.end()).await.expect("stops");
+    assert!(!fresh.rest().await.contains("HTTP"));
+    assert!(!half.rest().await.contains("HTTP"));
+}
+
+#[tokio::test]
+async fn a_reload_reaches_live_connections() {
+    let file = folder().with_extension("toml");
+    let write = |frame_bytes: u32, heartbeat: &str| {
+        let text = format!("[limits]\nframe_bytes = {frame_bytes}\n[live]\nheartbeat = \"{heartbeat}\"\n");
+        std::fs::write(&file, text).expect("writes");
+    };
+    write(65_536, "50m");
+    let running = Running::start_by(Some(file.clone()), &[]).await;
+    let mut old = running.connect().await;
+    old.send(running.upgrade("")).await;
+    old.until("\"heartbeat_s\":3000").await;
+    write(1_024, "40m");
+    running.server.reload().expect("reloads");
+    let mut new = running.connect().await;
+    new.send(running.upgrade("")).await;
+    new.until("\"heartbeat_s\":2400").await;
+    // A frame of 2,000 bytes, masked with zeros.
+    old.send([&[0x81, 0xFE, 0x07, 0xD0, 0, 0, 0, 0], &[b' '; 2_000][..]].concat()).await;
+    old.until("\"code\":1009").await;
+    drop((old, new));
+    running.end().await;
+    std::fs::remove_file(&file).expect("it can go");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_being_opened_does_not_outlive_a_suspension() {
+    let running = Running::start(&[]).await;
+    running.published().await;
+    let app = running.server.app();
+    let request = http::Request::builder()
+        .uri("/api/v1/ws")
+        .header("authorization", format!("Bearer {}", running.key))
+        .header("x-tidings-tenant", "acme");
+    let (mut parts, ()) = request.body(()).expect("a request").into_parts();
+    let asking = Asking::from_request_parts(&mut parts, app).await.expect("it may");
+    let admin = TenantAdmin::from_ref(app);
+    admin.suspend(&TenantId::new("acme").expect("valid")).await.expect("suspends");
+    let wanted = asking.read(None).expect("reads");
+    let refused = wanted.connect(&Desk::from_ref(app), Protocol::WebSocket).await;
+    assert_eq!(refused.expect_err("must not open").kind(), Kind::TenantSuspended);
+    running.end().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,37 @@
+use parking_lot::Mutex;
+
+/// Whether a request is being answered on a connection: between its service, its stream and its task.
+#[derive(Debug, Default)]
+pub(super) struct Answering(Mutex<Phase>);
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No request has come, or not the whole of its head.
+    #[default]
+    Over,
+    Working,
+    /// The answer is hyper's and not yet all written. Bodies are whole here: hyper takes one at once.
+    Made,
+}
+
+impl Answering {
+    pub(super) fn begun(&self) {
+        *self.0.lock() = Phase::Working;
+    }
+
+    pub(super) fn made(&self) {
+        *self.0.lock() = Phase::Made;
+    }
+
+    /// Hyper flushes its stream only when it has nothing left to write.
+    pub(super) fn flushed(&self) {
+        let mut phase = self.0.lock();
+        if *phase == Phase::Made {
+            *phase = Phase::Over;
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        *self.0.lock() == Phase::Over
+    }
+}
