@@ -179,8 +179,6 @@ impl Session {
                     *reading = true;
                     return Step::Read(request);
                 }
-                // The batch that a socket refused is wanted no more: nothing is left to wait for it with.
-                Next::Idle if self.outbox.is_empty() => self.times.blocked_at = None,
                 Next::Idle => {}
                 Next::Lagged { resume_from } => self.close_lagged(&resume_from, now),
                 Next::Reset(reset) => {

@@ -1,6 +1,6 @@
 //! The same connections where there is no socket to give to a shard.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use tidings_delivery::{CloseReason, DeliveryConfig, Ending, Protocol};
@@ -111,4 +111,33 @@ async fn dropping_an_sse_body_ends_its_connection() {
     assert_eq!(world.delivery.connections(), 1);
     drop(body);
     until("the end", || (world.delivery.connections() == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_reset_is_told_before_a_heartbeat_that_is_due_with_it() {
+    const HEARTBEAT: Duration = Duration::from_millis(20);
+    let config = DeliveryConfig { shards: 1, heartbeat: HEARTBEAT, ..DeliveryConfig::default() };
+    let world = World::with(config, LiveConfig { ring_events: 4, ..LiveConfig::default() });
+    world.publish(20, 10);
+    let stream = world.spec(Some(2)).await;
+    // The feed does not know: what was asked for is gone by the time it is read.
+    world.store.retain(11);
+    world.store.hold();
+    let mut client = serve(&world, World::new_connection(Protocol::WebSocket(stream)));
+    client.expect("stream.open").await;
+    world.store.is_read().await;
+    world.store.let_go();
+    // The runtime is this thread: while it waits here, page and heartbeat become due together.
+    let due = Instant::now() + HEARTBEAT * 3;
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
+    let reset = loop {
+        let message = client.message().await;
+        if message["type"] != "stream.heartbeat" {
+            break message;
+        }
+        assert_eq!(message["cursor"], "abcd2345:2", "nothing else was told yet");
+    };
+    assert_eq!((&reset["type"], &reset["oldest"]), (&"stream.reset".into(), &11.into()), "{reset}");
 }

@@ -104,7 +104,7 @@ pub(crate) struct World {
     pub(crate) delivery: Delivery,
     pub(crate) log: Arc<Log>,
     pub(crate) clock: SystemClock,
-    store: Arc<MemoryStore>,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 impl World {

@@ -140,3 +140,35 @@ async fn a_client_far_behind_does_not_hold_up_a_live_one() {
     live.expect_events(50_001, 50_001).await;
     behind.expect_events(1, 50_001).await;
 }
+
+#[tokio::test]
+async fn a_client_that_wants_no_more_of_what_its_socket_refused_is_not_stalled() {
+    let live = LiveConfig { lag: None, ..LiveConfig::default() };
+    let (stall, heartbeat) = (Duration::from_millis(400), Duration::from_millis(50));
+    let world = World::with(DeliveryConfig { stall, heartbeat, ..small_buffers() }, live);
+    let mut client = slow_client(&world, None).await;
+    client.expect("stream.open").await;
+    world.publish(200, 2_000);
+    client.say(r#"{"op":"filter","types":["no.such"]}"#).await;
+    while client.message().await["type"] != "stream.filter" {}
+    // From here on nothing is due but heartbeats: it lives through more of them than a stall takes.
+    for _ in 0..16 {
+        client.expect("stream.heartbeat").await;
+    }
+    assert!(world.log.endings.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_blocked_socket_is_cut_by_a_stall_that_is_set_later() {
+    let live = LiveConfig { lag: None, ..LiveConfig::default() };
+    let patient = DeliveryConfig { stall: Duration::from_hours(1), ..small_buffers() };
+    let world = World::with(patient.clone(), live);
+    let mut stuck = slow_client(&world, None).await;
+    let mut quick = world.web_socket(None).await;
+    stuck.expect("stream.open").await;
+    quick.expect("stream.open").await;
+    world.publish(200, 2_000);
+    quick.expect_events(1, 200).await;
+    world.delivery.configure(DeliveryConfig { stall: Duration::from_millis(1), ..patient });
+    assert_eq!(world.ending().await, Ending::Stalled);
+}

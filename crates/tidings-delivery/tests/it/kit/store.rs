@@ -1,6 +1,9 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{self, Relaxed},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,18 +13,39 @@ use tidings_store::{
     Batch, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery, KeyRecord,
     LogState, Moves, PageLimit, QueueStats, ReadError, Revocation, Seen, Store, TenantRecord, Term,
 };
+use tokio::sync::{Notify, Semaphore};
 
 /// One tenant's log. Reads events and nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemoryStore {
     log: Mutex<Vec<Arc<Event>>>,
+    oldest: AtomicU64,
+    /// Reads of events need a permit, of which there are plenty until somebody holds them.
+    gate: Semaphore,
+    /// A read waits at the gate.
+    waiting: Notify,
     /// Other servers use it too, or could.
     pub(crate) shared: AtomicBool,
     /// It is out of reach.
     pub(crate) down: AtomicBool,
 }
 
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self {
+            log: Mutex::default(),
+            oldest: AtomicU64::new(1),
+            gate: Semaphore::new(Self::PERMITS),
+            waiting: Notify::new(),
+            shared: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+        }
+    }
+}
+
 impl MemoryStore {
+    const PERMITS: usize = 1_000;
+
     pub(crate) fn append(&self, events: &[Arc<Event>]) {
         self.log.lock().extend_from_slice(events);
     }
@@ -34,9 +58,29 @@ impl MemoryStore {
         if self.down.load(Relaxed) { Err(ReadError::Unavailable("it is down".into())) } else { Ok(()) }
     }
 
+    /// What is older is gone.
+    pub(crate) fn retain(&self, oldest: u64) {
+        self.oldest.store(oldest, Ordering::SeqCst);
+    }
+
+    /// Reads of events wait from now on.
+    pub(crate) fn hold(&self) {
+        self.gate.forget_permits(Self::PERMITS);
+    }
+
+    /// Until a read waits.
+    pub(crate) async fn is_read(&self) {
+        self.waiting.notified().await;
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.gate.add_permits(Self::PERMITS);
+    }
+
     fn state(&self) -> LogState {
         let epoch = Epoch::parse("abcd2345").expect("valid");
-        LogState { epoch, head: Seq::new(self.head()), oldest: Seq::new(1) }
+        let oldest = Seq::new(self.oldest.load(Ordering::SeqCst));
+        LogState { epoch, head: Seq::new(self.head()), oldest }
     }
 }
 
@@ -66,7 +110,12 @@ impl Store for MemoryStore {
         limit: PageLimit,
     ) -> Result<Option<EventPage>, ReadError> {
         self.reach()?;
+        if self.gate.available_permits() == 0 {
+            self.waiting.notify_one();
+        }
+        let _permit = self.gate.acquire().await.expect("never closed");
         let log = self.state();
+        let after = after.max(log.oldest.prev());
         let events = self.log.lock();
         let found = events.iter().skip(after.get() as usize).take(limit.events).map(|e| Event::clone(e));
         let events: Vec<_> = found.collect();
