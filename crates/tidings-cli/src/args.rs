@@ -176,6 +176,22 @@ mod tests {
         }
     }
 
+    /// A paragraph is one line here, and wrapped as wide as the terminal is.
+    #[test]
+    fn no_help_breaks_its_own_lines() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                let broken = prose(pair[0]) && prose(pair[1]) && !pair[0].ends_with(['.', ':']);
+                assert!(!broken, "{}: {:?} goes on in {:?}", command.get_name(), pair[0], pair[1]);
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
+    }
+
     /// Every command says how it is used.
     #[test]
     fn every_help_has_examples() {

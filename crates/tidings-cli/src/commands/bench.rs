@@ -21,8 +21,8 @@ use own_server::OwnServer;
 /// Measure a server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --url (or TIDINGS_URL) it starts a server of its own in a temporary folder and stops it afterwards. With --url
-it loads that server for real: its events and jobs stay. The generator runs on this machine, in one thread, and shares
+Without --url (or TIDINGS_URL) it starts a server of its own in a temporary folder and stops it afterwards. With --url \
+it loads that server for real: its events and jobs stay. The generator runs on this machine, in one thread, and shares \
 its cores. It fails if an event was lost, doubled or out of order.
 
 Examples:

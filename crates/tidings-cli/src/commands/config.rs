@@ -8,7 +8,7 @@ use crate::output;
 /// Print the effective configuration and where each value comes from.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Values come from the file, over it the environment (TIDINGS_LIMITS__CONNECTIONS is limits.connections), over both the
+Values come from the file, over it the environment (TIDINGS_LIMITS__CONNECTIONS is limits.connections), over both the \
 flags. Unknown keys are errors. Secrets are masked.
 
 Examples:

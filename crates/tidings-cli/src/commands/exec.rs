@@ -25,9 +25,9 @@ use crate::{
 /// Run one command as a job, here and now.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The job is this process's from the first moment: no worker can take it. The command has this terminal's stdin, stdout
-and stderr; what it prints up to 64 KiB is the job's result, and lines like {\"percent\":40,\"message\":\"…\"} on
-descriptor 3 are its progress. The exit status is the command's own (128 + signal if it was killed), whatever becomes
+The job is this process's from the first moment: no worker can take it. The command has this terminal's stdin, stdout \
+and stderr; what it prints up to 64 KiB is the job's result, and lines like {\"percent\":40,\"message\":\"…\"} on \
+descriptor 3 are its progress. The exit status is the command's own (128 + signal if it was killed), whatever becomes \
 of the report; 0 completes the job, anything else fails it for good.
 
 Examples:

@@ -16,8 +16,8 @@ use crate::{exit, output::Paint, server_file::ServerFile};
 /// Run the server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A first start makes the data folder, a signing key and an administrator key in it, readable by you alone. Client
-commands on this machine find both by themselves. SIGTERM or SIGINT stops it in order, a second one at once; SIGHUP
+A first start makes the data folder, a signing key and an administrator key in it, readable by you alone. Client \
+commands on this machine find both by themselves. SIGTERM or SIGINT stops it in order, a second one at once; SIGHUP \
 reloads limits, allow-lists, issuers and the log filter without dropping a connection.
 
 Examples:

@@ -28,7 +28,7 @@ Examples:
   tidings tail --types job.failed --verbosity detail --json | jq .data
   tidings tail --cursor-file /var/lib/app/cursor --json      goes on where it stopped
 
-It reconnects by itself and misses nothing: what it says on stderr is about the connection, what it says on
+It reconnects by itself and misses nothing: what it says on stderr is about the connection, what it says on \
 stdout are events, each once and in order.")]
 pub(crate) struct Tail {
     /// Event types: literals or prefixes such as 'job.*'. May be repeated or joined by commas.

@@ -25,14 +25,14 @@ use crate::{
 /// Be a worker: run a command for each job.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command gets the job's payload on stdin, reports progress as lines like {\"percent\":40,\"message\":\"…\"} on
+The command gets the job's payload on stdin, reports progress as lines like {\"percent\":40,\"message\":\"…\"} on \
 descriptor 3, and prints its result on stdout (JSON, or any text). Its exit status decides:
   0      the job is completed
   75     try again later, as long as attempts are left
   other  the job failed; the end of stderr is kept as its error
-A command that is killed by a signal of someone else's is tried again. It gets SIGTERM when the job is cancelled, when
-its lease is lost, and when the worker stops; SIGKILL after --grace. What it then leaves behind is killed.
-The environment holds TIDINGS_JOB_ID, TIDINGS_JOB_TYPE, TIDINGS_JOB_ATTEMPT and TIDINGS_JOB_TENANT.
+A command that is killed by a signal of someone else's is tried again. It gets SIGTERM when the job is cancelled, when \
+its lease is lost, and when the worker stops; SIGKILL after --grace. What it then leaves behind is killed. \
+The environment holds TIDINGS_JOB_ID, TIDINGS_JOB_TYPE, TIDINGS_JOB_ATTEMPT and TIDINGS_JOB_TENANT. \
 SIGINT or SIGTERM to the worker gives its jobs back; no attempt is spent.
 
 Examples:
