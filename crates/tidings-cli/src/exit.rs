@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use tidings_client::{ClientError, StreamError};
+use tidings_server::config::ConfigError;
 
 use crate::output::Paint;
 
@@ -23,7 +24,7 @@ pub(crate) const HELP: &str = "\
 Exit status:
   0   done
   1   failed
-  2   wrong usage
+  2   wrong usage or configuration
   3   refused: the credential is missing, does not count, or may not do that
   4   not found
   5   no server answers
@@ -80,7 +81,7 @@ fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
 }
 
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<Usage>().is_some() {
+    if error.is::<Usage>() || error.is::<ConfigError>() {
         return USAGE;
     }
     if let Some(error) = client_error(error) {

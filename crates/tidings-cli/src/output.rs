@@ -12,7 +12,18 @@ pub(crate) use table::table;
 
 use std::io::Write as _;
 
+use tokio::io::{Interest, unix::AsyncFd};
+
 /// One line on stdout. A closed pipe is an error that ends the program quietly.
 pub(crate) fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{text}")
+}
+
+/// Returns when stdout is a pipe or a terminal that nobody reads any more; never where it is a file. A
+/// command that waits would find out by its next line alone.
+pub(crate) async fn unread() {
+    match AsyncFd::with_interest(std::io::stdout(), Interest::ERROR) {
+        Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -14,7 +14,7 @@ use tidings_core::{Cursor, Verbosity};
 use super::signals;
 use crate::{
     args::TargetArgs,
-    output::{EventLine, Paint},
+    output::{self, EventLine, Paint},
 };
 use cursor_file::CursorFile;
 
@@ -78,6 +78,7 @@ impl Tail {
         let mut printer = Printer { tail: &self, paint, out: BufWriter::new(std::io::stdout()), printed: 0 };
         let ended = tokio::select! {
             ended = printer.follow(&mut events, file.as_mut()) => ended,
+            () = output::unread() => Ok(()),
             () = shutdown.cancelled() => Ok(()),
         };
         printer.out.flush()?;

@@ -31,7 +31,7 @@ descriptor 3, and prints its result on stdout (JSON, or any text). Its exit stat
   75     try again later, as long as attempts are left
   other  the job failed; the end of stderr is kept as its error
 A command that is killed by a signal of someone else's is tried again. It gets SIGTERM when the job is cancelled, when \
-its lease is lost, and when the worker stops; SIGKILL after --grace. What it then leaves behind is killed. \
+its lease is lost, and when the worker stops; SIGKILL after --grace. What it then leaves behind in its process group is killed. \
 The environment holds TIDINGS_JOB_ID, TIDINGS_JOB_TYPE, TIDINGS_JOB_ATTEMPT and TIDINGS_JOB_TENANT. \
 SIGINT or SIGTERM to the worker gives its jobs back; no attempt is spent.
 

@@ -21,7 +21,8 @@ fn scripts_can_tell_why_a_command_failed() {
         (&["jobs", "list", nobody[0], nobody[1], nobody[2], nobody[3]], 5),
         // The local administrator key is for the local server alone.
         (&["jobs", "list", "--url", "http://127.0.0.1:1"], 2),
-        (&["serve", "--store", "postgres://x"], 1),
+        (&["config", "--set", "limits.lag=0"], 2),
+        (&["serve", "--set", "limits.lag"], 2),
     ];
     for (args, status) in cases {
         let output = server.run(args);

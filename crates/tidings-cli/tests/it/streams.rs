@@ -50,6 +50,28 @@ fn a_live_tail_survives_a_killed_server() {
     }
 }
 
+/// As in `tidings tail | head -1`: it does not wait for another event to find out.
+#[test]
+fn a_tail_that_nobody_reads_ends() {
+    let server = Server::start(&[]);
+    server.ok_with(&["publish", "count.up", "-"], &numbers(1, 1));
+    let mut command = server.command(&["tail", "--since", "0"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut tail = Running(command.spawn().expect("it runs"));
+    let mut reader = std::io::BufReader::new(tail.0.stdout.take().expect("piped"));
+    reader.read_line(&mut String::new()).expect("reads");
+    drop(reader);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = tail.0.try_wait().expect("a child can be asked") {
+            break status;
+        }
+        assert!(std::time::Instant::now() < deadline, "it still runs");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert!(status.success());
+}
+
 #[test]
 fn a_cursor_file_goes_on_where_it_stopped() {
     let server = Server::start(&[]);

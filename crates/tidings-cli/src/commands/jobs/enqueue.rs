@@ -128,7 +128,11 @@ pub(crate) fn payload(text: &str) -> anyhow::Result<RawJson> {
     match RawJson::parse(text) {
         Ok(json) => Ok(json),
         // What starts like JSON was meant to be JSON.
-        Err(error) if looks_like_json => Err(Usage(format!("the payload is not valid JSON: {error}")).into()),
+        Err(error) if looks_like_json => {
+            let place = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
+            let why = place.map_or_else(|| error.to_string(), |place| place.to_string());
+            Err(Usage(format!("what starts like JSON is not valid JSON: {why}")).into())
+        }
         Err(_) => Ok(RawJson::from_value(&text)),
     }
 }

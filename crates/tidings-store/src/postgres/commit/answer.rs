@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use tidings_core::{Epoch, Event, Job, Seq, TenantId, Timestamp};
+use tidings_core::{Epoch, Event, Job, Seq, TenantId, Timestamp, job::Refused};
 
 use super::{
     super::{
@@ -194,7 +194,8 @@ impl Inner {
         };
         match settled.verdict(unit) {
             Verdict::Done => Some(done(answer, settled)),
-            Verdict::Moved | Verdict::Full => None,
+            Verdict::Full => Some(Err(CommandError::Refused(Refused::Limited))),
+            Verdict::Moved => None,
             // Whether that is true is seen by looking again.
             Verdict::UnknownTenant if !is_new(command) => None,
             Verdict::UnknownTenant => Some(Err(CommandError::UnknownTenant)),

@@ -75,7 +75,7 @@ impl Decider<'_> {
         }
     }
 
-    /// A new job that its maker has at once.
+    /// A new job that its maker has at once, unless as many of its type run as may.
     pub(super) fn enqueue_leased(
         &mut self,
         tenant: &TenantId,
@@ -92,7 +92,8 @@ impl Decider<'_> {
         let started = job.lease(worker.clone(), length, self.at)?;
         events.extend(started.events);
         let unit = self.unit(tenant, create);
-        let job = self.plan.step(unit, None, Step { job: started.job, events }, None);
+        let limit = self.limits.get(&new.spec.job_type).copied();
+        let job = self.plan.step(unit, None, Step { job: started.job, events }, limit);
         Ok(Answer::Leased { unit, job })
     }
 
