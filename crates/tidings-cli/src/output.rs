@@ -21,6 +21,7 @@ pub(crate) fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
 
 /// Returns when stdout is a pipe or a terminal that nobody reads any more; never where it is a file. A
 /// command that waits would find out by its next line alone.
+#[allow(deprecated, reason = "stdout is never closed, so that its descriptor cannot become another's")]
 pub(crate) async fn unread() {
     match AsyncFd::with_interest(std::io::stdout(), Interest::ERROR) {
         Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),

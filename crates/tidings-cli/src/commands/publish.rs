@@ -96,8 +96,7 @@ impl Publish {
         if !whole {
             return Ok(self.event(jobs::payload(text)?));
         }
-        let line: Line =
-            serde_json::from_str(text).map_err(|e| Usage(format!("a line of stdin is no event: {e}")))?;
+        let line: Line = serde_json::from_str(text).map_err(|e| Usage(format!("it is no event: {e}")))?;
         Ok(PublishRequest {
             event_type: line.event_type,
             data: line.data,
@@ -110,14 +109,17 @@ impl Publish {
         let bar = output::counting(None, "events");
         let (mut batch, mut bytes, mut total) = (Vec::new(), 0, 0_u64);
         let mut last: Option<Published> = None;
-        let mut lines = std::io::stdin().lock().lines();
+        let mut lines = std::io::stdin().lock().lines().zip(1..);
         loop {
-            let line = lines.next().transpose()?;
-            let ended = line.is_none();
-            if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
-                let event = self.line(&line, whole)?;
-                bytes += line.len() + 128;
-                batch.push(event);
+            let next = lines.next();
+            let ended = next.is_none();
+            if let Some((line, number)) = next {
+                let line = line.map_err(|e| bad_line(number, total, e))?;
+                if !line.trim().is_empty() {
+                    let event = self.line(&line, whole).map_err(|e| bad_line(number, total, e))?;
+                    bytes += line.len() + 128;
+                    batch.push(event);
+                }
             }
             let full = batch.len() >= BATCH || bytes >= BATCH_BYTES;
             if full || (ended && !batch.is_empty()) {
@@ -143,6 +145,11 @@ impl Publish {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a line of stdin, and how much of what stands before it was sent.
+pub(super) fn bad_line(number: u64, sent: u64, why: impl std::fmt::Display) -> Usage {
+    Usage(format!("line {number} of stdin: {why} (before it, {sent} were sent)"))
 }
 
 /// Repeats a request that may be repeated under one idempotency key until it is answered: nothing is

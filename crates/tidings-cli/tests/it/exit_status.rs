@@ -43,6 +43,23 @@ fn a_watched_job_gives_its_end_as_status() {
 }
 
 #[test]
+fn a_bad_line_of_stdin_is_named() {
+    let server = Server::start(&[]);
+    for args in [&["jobs", "enqueue", "x", "-"][..], &["publish", "note.created", "-"]] {
+        let mut command = server.command(args);
+        command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, b"1\n\n{broken\n").expect("takes them");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("line 3 of stdin") && said.contains("0 were sent"), "{said}");
+    }
+}
+
+#[test]
 fn without_a_server_it_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = tidings(folder.path()).args(["jobs", "list"]).output().expect("it runs");

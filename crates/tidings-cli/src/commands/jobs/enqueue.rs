@@ -8,7 +8,7 @@ use tidings_core::{
 
 use crate::{
     args::TargetArgs,
-    commands::publish::{BATCH, repeating},
+    commands::publish::{BATCH, bad_line, repeating},
     exit::Usage,
     output::{self, Paint},
 };
@@ -97,12 +97,16 @@ impl Enqueue {
     async fn enqueue_lines(&self, client: &Client) -> anyhow::Result<()> {
         let bar = output::counting(None, "jobs");
         let mut batch = Vec::new();
-        let mut lines = std::io::stdin().lock().lines();
+        let mut lines = std::io::stdin().lock().lines().zip(1..);
         loop {
-            let line = lines.next().transpose()?;
-            let ended = line.is_none();
-            if let Some(line) = line.filter(|l| !l.trim().is_empty()) {
-                batch.push(self.request(Some(payload(&line)?)));
+            let next = lines.next();
+            let ended = next.is_none();
+            if let Some((line, number)) = next {
+                let line = line.map_err(|e| bad_line(number, bar.position(), e))?;
+                if !line.trim().is_empty() {
+                    let payload = payload(&line).map_err(|e| bad_line(number, bar.position(), e))?;
+                    batch.push(self.request(Some(payload)));
+                }
             }
             if batch.len() >= BATCH || (ended && !batch.is_empty()) {
                 let jobs = repeating(async |key: &str| client.enqueue_many(&batch, Some(key)).await).await?;
