@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tidings_core::{Event, EventBody, EventId, EventType, NewEvent, RawJson, SystemEntropy, TenantId};
+use tidings_core::{Epoch, Event, EventBody, EventId, EventType, NewEvent, RawJson, SystemEntropy, TenantId};
 use tidings_store::{
     BatchObserved, Command, CommitSink, Journal, JournalConfig, Operation, PostgresConfig, PostgresStore,
 };
@@ -162,7 +162,7 @@ struct Counter {
 }
 
 impl CommitSink for Counter {
-    fn committed(&self, _: &[Arc<Event>]) {}
+    fn committed(&self, _: &[Arc<Event>], _: &[(TenantId, Epoch)]) {}
 
     fn batch_observed(&self, batch: BatchObserved) {
         self.commits.fetch_add(1, Ordering::Relaxed);
