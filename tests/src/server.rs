@@ -139,11 +139,12 @@ impl Server {
             .args(&self.options.args)
             .stdout(log.try_clone().expect("a descriptor is free"))
             .stderr(log);
-        let mut child = command.spawn().expect("tidings starts");
+        self.child = Some(command.spawn().expect("tidings starts"));
         let url = |v: &Value, key: &str| {
             v[key].as_str().and_then(|u| u.strip_prefix("http://")?.trim_end_matches('/').parse().ok())
         };
         let found = wait::until("the server to be ready", LONG, || {
+            let child = self.child.as_mut().expect("it was just started");
             if let Some(status) = child.try_wait().expect("a child can be asked") {
                 panic!("the server exited with {status}:\n{}", self.log());
             }
@@ -154,7 +155,6 @@ impl Server {
             (ready.status == 200).then_some(addrs)
         });
         (self.addr, self.ops_addr) = found;
-        self.child = Some(child);
     }
 
     /// Replaces the options that the next [`Server::resume`] starts with.
