@@ -5,7 +5,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tidings_core::{Epoch, Event, Seq, TenantId};
+use tidings_core::{Epoch, Event, TenantId};
 use tidings_store::{CommitSink, ReadError, Store};
 use tokio::runtime::Handle;
 
@@ -108,7 +108,7 @@ impl Hub {
     /// floor that retention has moved, is learned so. A feed whose log does not read now stays as it is.
     pub async fn look_again(&self) {
         for feed in self.0.node.feeds() {
-            if let Err(error) = feed.look().await {
+            if let Err(error) = feed.read_log().await {
                 tracing::debug!(tenant = %feed.tenant, %error, "how a log stands could not be read");
             }
         }

@@ -27,7 +27,7 @@ impl Feed {
     }
 
     /// Reads anew how the log stands, where the feed is open.
-    pub(crate) async fn look(self: &Arc<Self>) -> Result<(), ReadError> {
+    pub(crate) async fn read_log(self: &Arc<Self>) -> Result<(), ReadError> {
         if self.epoch.get().is_none() || self.ended().is_some() {
             return Ok(());
         }
