@@ -216,7 +216,7 @@ fn work(
         let at_work = AtWork::begin(&floor, node);
         Box::pin(async move {
             let _at_work = at_work;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
     }
 }

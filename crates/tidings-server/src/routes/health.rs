@@ -11,6 +11,7 @@ use crate::{
 };
 
 #[derive(Serialize, utoipa::ToSchema)]
+#[allow(clippy::struct_field_names, reason = "it is the field of the document")]
 pub(crate) struct Status {
     /// ok, degraded (the bus is out of reach: slower, and complete), draining or unavailable
     status: &'static str,

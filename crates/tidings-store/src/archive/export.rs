@@ -43,7 +43,7 @@ pub async fn export(
     let mut held = Exported::default();
     let mut take = |line: Line| -> Result<(), ImportError> {
         held.count(&line);
-        if matches!(line, Line::Event(_)) && held.events % 1_000 == 0 {
+        if matches!(line, Line::Event(_)) && held.events.is_multiple_of(1_000) {
             tell(held.events, total);
         }
         out.write_all(&digest::text(&line))?;

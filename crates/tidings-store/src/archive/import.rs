@@ -162,7 +162,7 @@ impl<'a> Filling<'a> {
                 let event = event.into_event(&tenant.id);
                 self.take_event(event, lines)?;
                 let seen = self.done.events + self.done.events_found;
-                if seen % 1_000 == 0 {
+                if seen.is_multiple_of(1_000) {
                     tell(seen);
                 }
             }

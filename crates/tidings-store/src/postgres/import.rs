@@ -138,6 +138,7 @@ impl Import for PostgresStore {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(fault: Fault) -> ImportError {
     ImportError::Commit(CommitError::Unavailable(fault.text().to_owned()))
 }
@@ -241,7 +242,7 @@ fn key_row(key: &KeyRecord) -> Value {
     json!({
         "id": key.id,
         "name": bytes(&key.name),
-        "hash": bytes(&key.hash),
+        "hash": bytes(key.hash),
         "grant_json": serde_json::to_string(&key.grant).expect("a grant serialises"),
         "created_at": key.created_at.as_micros(),
         "expires_at": key.expires_at.map(Timestamp::as_micros),

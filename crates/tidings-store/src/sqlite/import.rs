@@ -24,12 +24,12 @@ impl Import for SqliteStore {
     async fn begin(&self, record: &TenantRecord) -> Result<Begun, ImportError> {
         let (wanted, record) = (record.clone(), record.clone());
         let found = self
-            .importing(Box::new(move |conn, _| match tenant::find(conn, &record.id)? {
-                Some(found) => Ok(found),
-                None => {
-                    make(conn, &record)?;
-                    tenant::find(conn, &record.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+            .importing(Box::new(move |conn, _| {
+                if let Some(found) = tenant::find(conn, &record.id)? {
+                    return Ok(found);
                 }
+                make(conn, &record)?;
+                tenant::find(conn, &record.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
             }))
             .await?;
         if found.epoch != wanted.log.epoch {

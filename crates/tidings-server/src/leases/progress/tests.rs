@@ -199,7 +199,7 @@ async fn a_stop_writes_all_that_waits_and_takes_nothing_more() {
         store.refuse(CommandError::Busy);
     }
     desk.flush().await;
-    assert_eq!(store.written().iter().filter(|percent| **percent == 2).count() as u64, leases);
+    assert_eq!(store.written().into_iter().map(|percent| u64::from(percent == 2)).sum::<u64>(), leases);
     assert_eq!(report(&desk, 3).await, Err(CommandError::Unavailable));
 }
 
