@@ -10,8 +10,8 @@ use crate::output::{self, Paint};
 /// Give histories new names after a restore, before the servers start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A history that was set back holds other events under numbers that readers have seen. With a new epoch every cursor into
-the old one is answered by a reset instead of silently continuing. Renew after restoring a backup of the database by
+A history that was set back holds other events under numbers that readers have seen. With a new epoch every cursor into \
+the old one is answered by a reset instead of silently continuing. Renew after restoring a backup of the database by \
 hand, while no server runs; `tidings tenants renew-epoch` does the same to one tenant of a running server.
 
 Examples:

@@ -19,8 +19,8 @@ use crate::{
 /// Write tenants with all that is theirs to an archive.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The archive holds each tenant's events with their numbers, jobs, schedules and API keys (as hashes): keep it as safe as the
-data folder, since payloads and raw errors are in it. Stop the server first; `tidings import` reads it into any store.
+The archive holds each tenant's events with their numbers, jobs, schedules and API keys (as hashes): keep it as safe as the \
+data folder, since payloads and raw errors are in it. Stop the server first; `tidings import` reads it into any store. \
 What the servers keep for themselves (signing keys, redeemed tickets, idempotency keys) is not in it.
 
 Examples:

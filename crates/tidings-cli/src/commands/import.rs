@@ -15,9 +15,9 @@ use crate::output::{self, Paint};
 /// Read an archive of `tidings export` into a store.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Numbers, epochs, ids, fences and API keys stay what they were: cursors of the old store go on in the new one. Each tenant is
-read back and compared before it is put to use; until then it is suspended. Stop the servers of the store first. An import
-that was cut off is run again: it goes on where it ended. A tenant that is in use already with the same history is passed
+Numbers, epochs, ids, fences and API keys stay what they were: cursors of the old store go on in the new one. Each tenant is \
+read back and compared before it is put to use; until then it is suspended. Stop the servers of the store first. An import \
+that was cut off is run again: it goes on where it ended. A tenant that is in use already with the same history is passed \
 over, one with another history is refused and nothing of it is changed.
 
 Examples:

@@ -9,7 +9,7 @@ use crate::exit;
 /// Bring the store's schema up to date. A server that starts does the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Any number may run at once: one takes the steps, the others wait. The release before this one still runs on the new
+Any number may run at once: one takes the steps, the others wait. The release before this one still runs on the new \
 schema, so that servers may be replaced one after the other. The embedded store can only be migrated while its server is stopped.
 
 Examples:

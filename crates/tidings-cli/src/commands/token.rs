@@ -14,8 +14,8 @@ use crate::{exit::Usage, output};
 /// Sign a token with the server's own key. Needs no running server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A token cannot be revoked, only outlived: keep --ttl short, or make a key (`tidings keys create`). The key is in the
-data folder; of servers on PostgreSQL it is in the database, sealed under secrets.master_key, and this command reads
+A token cannot be revoked, only outlived: keep --ttl short, or make a key (`tidings keys create`). The key is in the \
+data folder; of servers on PostgreSQL it is in the database, sealed under secrets.master_key, and this command reads \
 both where they do: --config, TIDINGS_SERVER__STORE, TIDINGS_SECRETS__MASTER_KEY.
 
 Examples:
