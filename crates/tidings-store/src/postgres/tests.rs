@@ -108,3 +108,14 @@ async fn an_embedded_stores_tenants_move_in() {
     target.store = Arc::clone(&store) as _;
     conformance::tenants_move_with_their_numbers(source, target, store).await;
 }
+
+/// The suite's stores are given a clock; a server's read the database's, and as the role that may do least.
+#[tokio::test]
+async fn queues_are_counted_by_the_databases_clock() {
+    let store = open(PostgresConfig { connections: 6, ..PostgresConfig::new(SERVER.fresh_database()) }).await;
+    let enqueue = Operation::Enqueue { jobs: vec![of_type("work")], idempotency: None };
+    let batch = Batch { commands: vec![in_tenant("acme", enqueue)] };
+    assert!(store.commit(0, &batch).await.expect("commits").outcomes[0].is_ok());
+    let queues = store.queues(&tenant_id("acme")).await.expect("reads");
+    assert_eq!(queues.iter().map(|queue| queue.queued).collect::<Vec<_>>(), [1]);
+}

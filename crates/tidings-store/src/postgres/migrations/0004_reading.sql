@@ -198,3 +198,5 @@ ALTER FUNCTION tidings.read_jobs OWNER TO tidings_reader;
 ALTER FUNCTION tidings.read_queues OWNER TO tidings_reader;
 ALTER FUNCTION tidings.read_keys OWNER TO tidings_reader;
 REVOKE CREATE ON SCHEMA tidings FROM tidings_reader;
+-- What they call runs as they do.
+GRANT EXECUTE ON FUNCTION tidings.micros() TO tidings_reader;
