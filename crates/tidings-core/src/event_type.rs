@@ -48,6 +48,8 @@ known! {
     JOB_COMPLETED = "job.completed",
     JOB_FAILED = "job.failed",
     JOB_CANCELLED = "job.cancelled",
+    WEBHOOK_DISABLED = "webhook.disabled",
+    WEBHOOK_GAP = "webhook.gap",
 }
 
 impl EventType {

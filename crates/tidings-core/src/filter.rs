@@ -91,6 +91,14 @@ impl Filter {
     }
 }
 
+/// A filter as it was stored: `me` was made a user's name long ago, and is one that is called so.
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let me = UserId::new("me").map_err(D::Error::custom)?;
+        FilterRequest::deserialize(d)?.resolve(Some(&me)).map_err(D::Error::custom)
+    }
+}
+
 fn parse<T: FromStr<Err: ToString>>(field: &'static str, value: &str) -> Result<T, FilterError> {
     value.parse().map_err(|e: T::Err| FilterError::Value { field, why: e.to_string() })
 }

@@ -88,6 +88,18 @@ uuid_id!(
     /// Names a schedule for good: one that is made again under the same name has another.
     ScheduleId
 );
+uuid_id!(
+    /// Names a webhook endpoint for good.
+    EndpointId
+);
+uuid_id!(
+    /// Names one of an endpoint's secrets; it is no secret itself.
+    SecretId
+);
+uuid_id!(
+    /// Names a replay of a part of the log to an endpoint.
+    ReplayId
+);
 
 impl JobId {
     /// The id of the job that `schedule` enqueues for the fire time `at` (UUID version 8): whoever fires

@@ -9,6 +9,7 @@
 //! - [`Job`] is a state machine: [`JobState`]'s variants carry their own data and a transition
 //!   either yields the next state with the events it makes, or says why it may not happen.
 //! - A [`Schedule`] enqueues a job at each of its fire times, which cron expressions and time zones say.
+//! - A [webhook](webhook) endpoint is a place outside to which a tenant's events are sent, from a cursor of its own.
 //! - [`Principal`] is who a credential stands for; [`Scope`]s, [`Pattern`]s and the owner limit say
 //!   what it may see, and [`Filter`] what it asked to see.
 //! - [`Failure`] carries a category and a scrubbed message; the raw text stays with the job.
@@ -32,6 +33,7 @@ mod scrub;
 mod seq;
 mod time;
 mod verbosity;
+pub mod webhook;
 
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -39,7 +41,7 @@ pub use event::{Event, EventBody, JobRef, NewEvent};
 pub use event_type::{EventType, EventTypeError};
 pub use failure::{Category, Failure};
 pub use filter::{Filter, FilterError, FilterRequest};
-pub use id::{EventId, IdError, JobId, KeyId, ScheduleId};
+pub use id::{EndpointId, EventId, IdError, JobId, KeyId, ReplayId, ScheduleId, SecretId};
 pub use job::{Job, JobState, NewJob};
 pub use json::{JsonError, RawJson};
 pub use name::{JobType, NameError, ScheduleName, Subject, TenantId, UniqueKey, UserId, WorkerName};
@@ -52,3 +54,4 @@ pub use scrub::scrub;
 pub use seq::{Cursor, CursorError, Epoch, Seq};
 pub use time::{Timestamp, TimestampError};
 pub use verbosity::{Verbosity, VerbosityError};
+pub use webhook::{Endpoint, EndpointSpec};

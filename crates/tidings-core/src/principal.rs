@@ -27,6 +27,30 @@ pub struct Grant {
     pub subjects: Option<Arc<[Pattern]>>,
 }
 
+impl Grant {
+    /// Which events may be seen with it.
+    pub fn audience(&self) -> Audience {
+        let has = |scope| self.scopes.contains(scope);
+        Audience {
+            jobs: has(Scope::JobsReadOwn) || has(Scope::JobsReadAll),
+            published: has(Scope::EventsRead),
+            owner: self.owner_limit(),
+            subjects: self.subjects.clone(),
+        }
+    }
+
+    fn owner_limit(&self) -> OwnerLimit {
+        let has = |scope| self.scopes.contains(scope);
+        if !has(Scope::JobsReadOwn) || has(Scope::JobsReadAll) {
+            return OwnerLimit::None;
+        }
+        match &self.user {
+            Some(user) => OwnerLimit::Only(user.clone()),
+            None => OwnerLimit::Nobody,
+        }
+    }
+}
+
 /// Where a grant holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,12 +139,7 @@ impl Principal {
 
     /// Which events it may see.
     pub fn audience(&self) -> Audience {
-        Audience {
-            jobs: self.reads_jobs(),
-            published: self.has(Scope::EventsRead),
-            owner: self.owner_limit(),
-            subjects: self.grant.subjects.clone(),
-        }
+        self.grant.audience()
     }
 
     /// Which jobs it may read.
@@ -129,13 +148,7 @@ impl Principal {
     }
 
     fn owner_limit(&self) -> OwnerLimit {
-        if !self.has(Scope::JobsReadOwn) || self.has(Scope::JobsReadAll) {
-            return OwnerLimit::None;
-        }
-        match &self.grant.user {
-            Some(user) => OwnerLimit::Only(user.clone()),
-            None => OwnerLimit::Nobody,
-        }
+        self.grant.owner_limit()
     }
 
     /// Whether it may name `user` as an owner or mint credentials for it: one that stands for a user
