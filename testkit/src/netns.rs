@@ -1,7 +1,7 @@
 //! A network of its own for one program.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::Command,
     sync::Once,
 };
@@ -67,6 +67,11 @@ impl Netns {
         let mut command = Command::new(program::find("ip", "iproute2"));
         command.args(["netns", "exec", &self.name]).arg(program);
         command
+    }
+
+    /// Gives it an address, any one, that leads no further than itself.
+    pub fn add_address(&self, address: IpAddr) {
+        ip(&format!("-n {} addr add {address} dev lo", self.name));
     }
 
     /// Drops every packet between the namespace and `peer`, silently: a partition.

@@ -1,7 +1,6 @@
 //! Redis or Valkey, keeping nothing: a restart is empty.
 
 mod cluster;
-mod tls;
 
 use std::{
     fmt::Write as _,
@@ -15,7 +14,7 @@ use std::{
 pub use cluster::RedisCluster;
 
 use crate::{
-    Port,
+    Port, certificates,
     folder::Folder,
     process::{Launch, Process},
     program,
@@ -96,7 +95,7 @@ impl Redis {
         let bus = options.cluster.then(Port::claim);
         let (process, port, folder) = (Mutex::default(), Port::claim(), Folder::new(None));
         if options.tls {
-            tls::make(folder.path());
+            certificates::make(folder.path(), "DNS:localhost,IP:127.0.0.1");
         }
         let server = Self { options, process, port, bus, folder };
         fs::write(server.file("redis.conf"), server.configuration()).expect("its folder can be written");

@@ -1,0 +1,78 @@
+//! One question to one server.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UdpSocket},
+    time::{Instant, timeout_at},
+};
+
+use super::message::{self, Kind, Reading, UDP_BYTES};
+use crate::resolve::{Answer, ResolveError};
+
+pub(super) async fn ask(
+    server: SocketAddr,
+    name: &str,
+    kind: Kind,
+    timeout: Duration,
+) -> Result<Answer, ResolveError> {
+    let id = rand::random();
+    let question = message::question(id, name, kind).map_err(|_| ResolveError::NotFound)?;
+    let read = |bytes: &[u8]| message::read(bytes, id, name, kind);
+    let deadline = Instant::now() + timeout;
+    let asked = async {
+        match by_udp(server, &question, read).await? {
+            Some(answer) => Ok::<_, io::Error>(answer),
+            None => by_tcp(server, &question, read).await,
+        }
+    };
+    match timeout_at(deadline, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(ResolveError::Failed),
+        Err(_) => Err(ResolveError::TimedOut),
+    }
+}
+
+/// From a port of its own, and heard from that server alone. Strays are passed over until the time is up. Nothing: the
+/// answer was cut.
+async fn by_udp(
+    server: SocketAddr,
+    question: &[u8],
+    read: impl Fn(&[u8]) -> Reading,
+) -> io::Result<Option<Result<Answer, ResolveError>>> {
+    let any: SocketAddr =
+        if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    socket.send(question).await?;
+    let mut buffer = [0; UDP_BYTES as usize];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        match read(&buffer[..length]) {
+            Reading::Answer(answer) => return Ok(Some(answer)),
+            Reading::Cut => return Ok(None),
+            Reading::Stray => {}
+        }
+    }
+}
+
+async fn by_tcp(
+    server: SocketAddr,
+    question: &[u8],
+    read: impl Fn(&[u8]) -> Reading,
+) -> io::Result<Result<Answer, ResolveError>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
+    let mut answer = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut answer).await?;
+    Ok(match read(&answer) {
+        Reading::Answer(answer) => answer,
+        Reading::Cut | Reading::Stray => Err(ResolveError::Failed),
+    })
+}
