@@ -1,0 +1,5 @@
+//! Webhooks from outside: verified by libraries of other makers, sent to receivers of every bad kind.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod peers;
