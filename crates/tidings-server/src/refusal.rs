@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidings_core::job::Refused;
-use tidings_store::{CommandError, ReadError, SCHEDULES_MAX};
+use tidings_core::{job::Refused, webhook::EndpointRefused};
+use tidings_store::{CommandError, ReadError};
 
 use crate::{
     access,
@@ -23,9 +23,13 @@ pub(crate) fn of_command(error: CommandError) -> Problem {
         ),
         CommandError::AlreadyUsed => access::unauthorized(),
         CommandError::NameTaken => Problem::new(Kind::NameTaken, "A schedule of this name is there already."),
-        CommandError::TooMany => Problem::new(
-            Kind::LimitReached,
-            format!("The tenant has {SCHEDULES_MAX} schedules, which is as many as it may have."),
+        CommandError::TooMany => {
+            Problem::new(Kind::LimitReached, "There are as many of these as there may be. Nothing was made.")
+        }
+        CommandError::Endpoint(refused) => of_endpoint(refused),
+        CommandError::Changed => Problem::new(
+            Kind::WrongState,
+            "Somebody else has changed it meanwhile. Read it again, and decide anew.",
         ),
         CommandError::Busy => {
             Problem::new(Kind::Busy, "Too many changes are waiting to be committed. Nothing was done.")
@@ -60,6 +64,15 @@ fn of_transition(refused: Refused) -> Problem {
             "As many jobs of this type run in the tenant as jobs.concurrency lets: one must end first. Nothing was done.",
         )
         .retry_after(SOON),
+    }
+}
+
+fn of_endpoint(refused: EndpointRefused) -> Problem {
+    match refused {
+        EndpointRefused::State(state) => Problem::new(Kind::WrongState, format!("The endpoint is {state}.")),
+        EndpointRefused::Secrets => {
+            Problem::new(Kind::LimitReached, "The endpoint has as many secrets at once as it may have.")
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings_live::Hub;
-use tidings_store::{Command, Journal, Maintain, Outcome, Retention};
+use tidings_store::{Command, Journal, Maintain, Outcome, Retention, WebhookRetention};
 
 use crate::config;
 
@@ -15,8 +15,15 @@ const LIMIT: usize = 500;
 
 /// Removes what has expired until cancelled, and has the open feeds look where their logs begin now.
 pub(crate) async fn run(journal: Journal, hub: Hub, config: config::Retention) {
-    let retention =
-        Retention { age: config.age.0.map(|span| span.0), events_per_tenant: config.events_per_tenant.0 };
+    let retention = Retention {
+        age: config.age.0.map(|span| span.0),
+        events_per_tenant: config.events_per_tenant.0,
+        webhooks: WebhookRetention {
+            backlog: config.webhook_backlog.0,
+            attempts_age: config.attempts.0.map(|span| span.0),
+            attempts_per_endpoint: config.attempts_per_endpoint,
+        },
+    };
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

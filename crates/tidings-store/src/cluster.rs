@@ -1,7 +1,7 @@
 //! What several servers on one database share beside the log.
 
 use async_trait::async_trait;
-use tidings_core::{Epoch, Seq, TenantId};
+use tidings_core::{Epoch, Seq, TenantId, webhook::Partition};
 
 /// A database that several servers share. The embedded store has none of this: it leads alone.
 ///
@@ -44,7 +44,29 @@ pub enum Duty {
     Retention,
     /// Enqueueing what schedules ask for.
     Schedules,
+    /// Delivering to the endpoints of a partition.
+    Webhooks(Partition),
 }
+
+/// Of each partition, as duties are stored.
+const WEBHOOKS: [&str; Partition::COUNT as usize] = [
+    "webhooks-0",
+    "webhooks-1",
+    "webhooks-2",
+    "webhooks-3",
+    "webhooks-4",
+    "webhooks-5",
+    "webhooks-6",
+    "webhooks-7",
+    "webhooks-8",
+    "webhooks-9",
+    "webhooks-10",
+    "webhooks-11",
+    "webhooks-12",
+    "webhooks-13",
+    "webhooks-14",
+    "webhooks-15",
+];
 
 impl Duty {
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +74,7 @@ impl Duty {
             Self::Rescue => "rescue",
             Self::Retention => "retention",
             Self::Schedules => "schedules",
+            Self::Webhooks(partition) => WEBHOOKS[partition.number() as usize],
         }
     }
 }

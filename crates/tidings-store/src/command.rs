@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
-    Epoch, Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob, RawJson, Schedule,
-    ScheduleId, ScheduleSpec, Seq, TenantId, Tenants, Timestamp, WorkerName,
+    Endpoint, EndpointId, Epoch, Event, EventId, Grant, Job, JobId, JobType, KeyId, NewEvent, NewJob,
+    RawJson, Schedule, ScheduleId, ScheduleSpec, Seq, TenantId, Tenants, Timestamp, UserId, WorkerName,
     job::{FailOptions, LeaseNo, Progress},
 };
 
-use crate::{CommandError, Retention, TenantState};
+use crate::{CommandError, EndpointChange, NewEndpoint, ReplayWhat, Report, Retention, TenantState};
 
 /// Commands that one transaction commits, in this order. No two of one batch concern the same job or
 /// the same key: the [`Journal`](crate::Journal) sees to that.
@@ -102,6 +102,21 @@ pub enum Operation {
     ResumeSchedule(ScheduleId),
     /// Jobs that it enqueued stay.
     DeleteSchedule(ScheduleId),
+    PutEndpoint(Box<NewEndpoint>),
+    ChangeEndpoint {
+        id: EndpointId,
+        change: EndpointChange,
+    },
+    DeleteEndpoint(EndpointId),
+    /// Pauses the active endpoints that carry this user's grant.
+    PauseEndpointsOf(UserId),
+    /// Sends an endpoint again what it had, or should have had.
+    Replay {
+        endpoint: EndpointId,
+        what: ReplayWhat,
+    },
+    /// What a dispatcher has to say of one endpoint.
+    Report(Box<Report>),
     /// Makes the tenant where `create` allows it; nothing else.
     Ensure,
     /// Explicitly, by an operator. An existing tenant is returned as it is.
@@ -183,6 +198,19 @@ pub enum Outcome {
     Schedule(Box<Schedule>),
     Claimed(Claimed),
     Swept(Swept),
+    /// The endpoint after the change.
+    Endpoint(Box<Endpoint>),
+    /// How many deliveries or events are sent again; `more`: ask again for the rest.
+    Replaying {
+        deliveries: usize,
+        more: bool,
+    },
+    /// How many endpoints were paused.
+    Paused(usize),
+    /// `current`: the endpoint was in the report's generation, and all of it was done.
+    Reported {
+        current: bool,
+    },
     Done,
 }
 

@@ -10,6 +10,9 @@ mod moving;
 mod retention;
 mod schedules;
 mod tenants;
+mod webhook_reports;
+mod webhook_retention;
+mod webhooks;
 mod world;
 
 use std::{collections::HashMap, pin::Pin, sync::Arc};
@@ -19,6 +22,10 @@ use tidings_core::{Clock, JobType};
 
 use crate::Store;
 pub use moving::tenants_move_with_their_numbers;
+#[cfg(test)]
+pub(crate) use webhook_reports::{attempt, retrying};
+#[cfg(test)]
+pub(crate) use webhooks::new_endpoint;
 #[cfg(test)]
 pub(crate) use world::{LEASE, event, in_tenant, job_id, one, tenant_id, work};
 pub use world::{ManualClock, World};
@@ -133,6 +140,35 @@ pub const CASES: &[Case] = cases! {
         the_floor_moves_before_the_rows_go,
         finished_jobs_go_with_age,
         a_deleted_tenants_rows_go_in_pieces,
+    }
+    webhooks::{
+        an_endpoint_reads_back,
+        endpoints_are_listed_by_id,
+        an_endpoint_changes_and_is_paused_and_enabled,
+        secrets_overlap_and_expire,
+        another_tenants_endpoints_are_unknown,
+        a_deleted_endpoint_is_gone_and_heard_of,
+        a_tenant_has_so_many_endpoints,
+        dispatchers_hear_of_changes_in_order,
+        a_revoked_users_endpoints_are_paused,
+        a_range_is_replayed_beside_what_is_new,
+        dead_letters_are_sent_again,
+    }
+    webhook_reports::{
+        a_report_is_one_commit,
+        many_reports_go_in_one_batch,
+        an_older_generation_moves_no_cursor,
+        disabling_is_published_in_the_same_commit,
+        attempts_are_read_by_endpoint_and_by_event,
+        a_backlog_says_how_old_it_is,
+    }
+    webhook_retention::{
+        the_log_waits_for_endpoints,
+        a_disabled_endpoint_holds_the_log_and_a_deleted_one_does_not,
+        what_waited_too_long_is_a_gap,
+        what_the_log_would_keep_anyway_is_no_gap,
+        attempts_are_forgotten_by_count_and_age,
+        a_deleted_tenants_webhooks_go,
     }
 };
 

@@ -1,9 +1,9 @@
-use tidings_core::job::Refused;
+use tidings_core::{job::Refused, webhook::EndpointRefused};
 
 /// Why one command was not done. Nothing of it was.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
-    /// No such job, schedule, key or ticket in that tenant.
+    /// No such job, schedule, endpoint, key or ticket in that tenant.
     #[error("there is nothing of that id")]
     NotFound,
     #[error("there is no such tenant")]
@@ -12,6 +12,11 @@ pub enum CommandError {
     TenantSuspended,
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointRefused),
+    /// Somebody else was faster: what it was decided on is no longer so.
+    #[error("it was changed meanwhile")]
+    Changed,
     #[error("the idempotency key was used with another body")]
     IdempotencyMismatch,
     #[error("it was used before")]
@@ -19,7 +24,7 @@ pub enum CommandError {
     /// By another schedule.
     #[error("the name is taken")]
     NameTaken,
-    /// Of schedules, in that tenant.
+    /// Of schedules, endpoints or an endpoint's replays, in that tenant.
     #[error("the tenant has as many as it may have")]
     TooMany,
     /// The journal's queue, or the tenant's share of it, is full. Nothing was tried.

@@ -7,6 +7,8 @@
 //!   transaction is in flight, commits them together, hands the committed events to its [`CommitSink`]
 //!   and then answers.
 //!
+//! [`Webhooks`] is what dispatchers and the API read of webhook endpoints; what they change are commands too.
+//!
 //! SQL is nowhere else.
 
 mod archive;
@@ -21,6 +23,7 @@ mod read;
 mod sqlite;
 mod store;
 mod transition;
+mod webhooks;
 
 pub use archive::{Begun, Exported, Import, ImportError, Imported, export, import};
 pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
@@ -33,7 +36,11 @@ pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStat
 pub use postgres::{PostgresConfig, PostgresStore, StoreClock};
 pub use read::{
     EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation, Schema,
-    TenantRecord, TenantState,
+    TenantRecord, TenantState, WebhookRetention,
 };
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use store::Store;
+pub use webhooks::{
+    AttemptPlace, AttemptQuery, DeliveryQuery, Dispatchable, EndpointBacklog, EndpointChange, LoggedAttempt,
+    NewEndpoint, ReplayWhat, Report, Webhooks,
+};

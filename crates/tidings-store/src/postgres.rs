@@ -14,6 +14,9 @@ mod cluster;
 mod codec;
 mod commit;
 mod config;
+mod delivery_row;
+mod endpoint_row;
+mod endpoints;
 mod event_row;
 mod fault;
 mod history;
@@ -27,6 +30,7 @@ mod outbox;
 mod plan;
 mod pool;
 mod reads;
+mod reports;
 mod retain;
 mod schedule_row;
 mod schedules;
@@ -35,6 +39,7 @@ mod tests;
 mod time;
 mod tls;
 mod url;
+mod webhooks;
 mod write;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -74,6 +79,7 @@ struct Inner {
     history: Arc<History>,
     commit_sql: String,
     fire_sql: String,
+    report_sql: String,
     /// This process among the nodes.
     node: Id,
     /// The tenant that retention looked at last; `None` before the first.
@@ -105,6 +111,7 @@ impl PostgresStore {
             history,
             commit_sql: write::statement("commit", COMMIT_PARAMETERS),
             fire_sql: write::statement("fire", FIRE_PARAMETERS),
+            report_sql: reports::statement(),
             node: Id(node),
             retained_to: Mutex::new(None),
         })))

@@ -80,6 +80,32 @@ pub struct QueueStats {
 pub struct Retention {
     pub age: Option<Duration>,
     pub events_per_tenant: Option<u64>,
+    pub webhooks: WebhookRetention,
+}
+
+/// What webhooks keep, and how long they keep others from forgetting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookRetention {
+    /// Events that an endpoint has not got are kept for so long beyond the log's own retention.
+    pub backlog: Duration,
+    /// How long the delivery log is kept.
+    pub attempts_age: Option<Duration>,
+    /// And how many attempts of one endpoint.
+    pub attempts_per_endpoint: u64,
+}
+
+impl Default for WebhookRetention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self { backlog: DAY * 30, attempts_age: Some(DAY * 7), attempts_per_endpoint: 10_000 }
+    }
+}
+
+impl Retention {
+    /// Of the log, with what webhooks keep by themselves.
+    pub fn of_log(age: Option<Duration>, events_per_tenant: Option<u64>) -> Self {
+        Self { age, events_per_tenant, webhooks: WebhookRetention::default() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,8 @@
 
 mod apply;
 mod column;
+mod delivery_row;
+mod endpoint_row;
 mod event_row;
 mod fault;
 mod folder;
@@ -24,6 +26,7 @@ mod tenant;
 pub(crate) mod tests;
 mod txn;
 mod upkeep;
+mod webhooks;
 mod writer;
 
 use std::{

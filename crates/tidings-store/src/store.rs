@@ -5,7 +5,7 @@ use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, Tenant
 
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
-    PageLimit, QueueStats, ReadError, Revocation, TenantRecord,
+    PageLimit, QueueStats, ReadError, Revocation, TenantRecord, Webhooks,
 };
 
 /// A database that keeps the log and the queue. Time is the store's own.
@@ -34,6 +34,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The way by which another store's tenants come in, where there is one.
     fn importer(&self) -> Option<&dyn Import> {
+        None
+    }
+
+    /// What it keeps of webhooks. `None`: a stand-in that keeps none; every store does.
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
         None
     }
 

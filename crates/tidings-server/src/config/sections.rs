@@ -165,11 +165,23 @@ impl Drain {
 pub struct Retention {
     pub age: Off<Span>,
     pub events_per_tenant: Off<u64>,
+    /// Events that a webhook endpoint has not got are kept for so long beyond that.
+    pub webhook_backlog: Span,
+    /// How long the log of webhook attempts is kept.
+    pub attempts: Off<Span>,
+    /// And how many attempts of one endpoint.
+    pub attempts_per_endpoint: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { age: Off::at(Span::secs(7 * 86_400)), events_per_tenant: Off::at(1_000_000) }
+        Self {
+            age: Off::at(Span::secs(7 * 86_400)),
+            events_per_tenant: Off::at(1_000_000),
+            webhook_backlog: Span::secs(30 * 86_400),
+            attempts: Off::at(Span::secs(7 * 86_400)),
+            attempts_per_endpoint: 10_000,
+        }
     }
 }
 
@@ -177,6 +189,13 @@ impl Retention {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(age) = self.age.0 {
             positive("retention.age", age)?;
+        }
+        positive("retention.webhook_backlog", self.webhook_backlog)?;
+        if let Some(attempts) = self.attempts.0 {
+            positive("retention.attempts", attempts)?;
+        }
+        if self.attempts_per_endpoint == 0 {
+            return Err(ConfigError::invalid("retention.attempts_per_endpoint", "must be at least 1"));
         }
         if self.events_per_tenant.0 == Some(0) {
             return Err(ConfigError::invalid(

@@ -96,7 +96,7 @@ async fn an_expired_cursor_is_told_from_where_to_start_again() {
     for _ in 0..20 {
         site.post("/api/v1/events", &who, &json!({"type": "a"})).await.ok(201);
     }
-    let retention = Retention { age: None, events_per_tenant: Some(5) };
+    let retention = Retention::of_log(None, Some(5));
     let retain = Command::Maintain(Maintain::Retain { retention, limit: 1_000 });
     site.app.journal().submit(retain).await.expect("sweeps");
     let gone = site.get(&format!("/api/v1/events?since={cursor}"), &who).await;

@@ -6,7 +6,7 @@ use super::world::{PAGE, World, tenant_id, work};
 use crate::{Command, LogState, Maintain, Operation, Outcome, Retention, Swept};
 
 async fn retain(world: &World, age: Option<Duration>, count: Option<u64>, limit: usize) -> Swept {
-    let retention = Retention { age, events_per_tenant: count };
+    let retention = Retention::of_log(age, count);
     match world.run(Command::Maintain(Maintain::Retain { retention, limit })).await {
         Ok(Outcome::Swept(swept)) => swept,
         other => panic!("retention answered {other:?}"),

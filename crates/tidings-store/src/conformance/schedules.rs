@@ -231,8 +231,7 @@ pub(super) async fn a_deleted_tenants_schedules_go(world: World) {
     assert!(names(&world, "acme", None, 10).await.is_empty());
     let again = put(&world, "acme", spec("minutely", "* * * * *")).await;
     assert_ne!(again.id, gone.id);
-    let sweep =
-        Maintain::Retain { retention: crate::Retention { age: None, events_per_tenant: None }, limit: 1_000 };
+    let sweep = Maintain::Retain { retention: crate::Retention::of_log(None, None), limit: 1_000 };
     world.run(Command::Maintain(sweep)).await.expect("swept");
     assert_eq!(names(&world, "acme", None, 10).await, ["minutely"], "the successor's stays");
     world.clock.advance(MINUTE);

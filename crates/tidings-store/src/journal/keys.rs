@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
-use tidings_core::{JobId, NewJob, ScheduleId, TenantId};
+use tidings_core::{EndpointId, JobId, NewJob, ScheduleId, TenantId};
 
 use crate::{Command, Idempotency, Operation};
 
@@ -51,6 +51,12 @@ fn of_operation(tenant: &TenantId, operation: &Operation, keys: &mut Keys) {
         Operation::PauseSchedule(id) | Operation::ResumeSchedule(id) | Operation::DeleteSchedule(id) => {
             keys.push(schedule_key(*id));
         }
+        Operation::PutEndpoint(new) => keys.push(endpoint_key(new.id)),
+        Operation::ChangeEndpoint { id, .. }
+        | Operation::DeleteEndpoint(id)
+        | Operation::Replay { endpoint: id, .. } => keys.push(endpoint_key(*id)),
+        Operation::Report(report) => keys.push(endpoint_key(report.endpoint)),
+        Operation::PauseEndpointsOf(user) => keys.push(hash(("endpoints of", tenant, user))),
         Operation::Ensure
         | Operation::Create
         | Operation::SetState(_)
@@ -82,6 +88,10 @@ fn job_key(id: JobId) -> u64 {
 
 fn schedule_key(id: ScheduleId) -> u64 {
     hash(("schedule", id))
+}
+
+fn endpoint_key(id: EndpointId) -> u64 {
+    hash(("endpoint", id))
 }
 
 fn hash(value: impl Hash) -> u64 {

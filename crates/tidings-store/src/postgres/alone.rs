@@ -32,6 +32,20 @@ impl Inner {
                     | Operation::ResumeSchedule(_)
                     | Operation::DeleteSchedule(_)),
             } => return self.commit_schedule(lane, tenant, *create, operation).await,
+            Command::Tenant {
+                tenant,
+                create,
+                operation:
+                    operation @ (Operation::PutEndpoint(_)
+                    | Operation::ChangeEndpoint { .. }
+                    | Operation::DeleteEndpoint(_)),
+            } => return self.commit_endpoint(lane, tenant, *create, operation).await,
+            Command::Tenant { tenant, operation: Operation::PauseEndpointsOf(user), .. } => {
+                return self.pause_endpoints(lane, tenant, user).await;
+            }
+            Command::Tenant { tenant, create, operation: Operation::Replay { endpoint, what } } => {
+                return self.commit_replay(lane, (tenant, *create), *endpoint, *what).await;
+            }
             Command::Tenant { tenant, create, operation } => {
                 Call { tenant: Some(tenant), ..Call::of(operation, *create) }
             }
@@ -40,7 +54,7 @@ impl Inner {
                 Call { act: "revoke_key", key_id: Some(*id), ..Call::default() }
             }
             Command::Maintain(Maintain::Retain { retention, limit }) => {
-                return Ok(Ok(Outcome::Swept(self.retain(*retention, *limit).await?)));
+                return Ok(Ok(Outcome::Swept(self.retain(lane, *retention, *limit).await?)));
             }
             Command::Claim(_)
             | Command::Maintain(

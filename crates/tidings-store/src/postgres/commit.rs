@@ -7,6 +7,7 @@ mod enqueue;
 mod fire;
 mod looked;
 mod moving;
+mod reports;
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ struct Progress {
 }
 
 impl Inner {
-    /// Most commands go together, in one transaction. Those that are rare go alone, in their order.
+    /// Most commands go together, in one transaction. Those that are rare go alone, in their order. What dispatchers
+    /// report comes last and in a transaction of its own: no two commands of a batch concern one endpoint.
     pub(super) async fn commit(&self, lane: usize, commands: &[Command]) -> Result<Committed, CommitError> {
         let mut progress = Progress {
             outcomes: vec![None; commands.len()],
@@ -45,16 +47,19 @@ impl Inner {
             epochs: Vec::new(),
             begun: false,
         };
-        let mut first = 0;
-        for segment in commands.chunk_by(|a, b| goes_along(a) && goes_along(b)) {
-            let places: Vec<usize> = (first..first + segment.len()).collect();
-            first += segment.len();
-            if goes_along(&segment[0]) || is_fire(&segment[0]) {
-                self.commit_together(lane, commands, places, &mut progress).await?;
+        let (reports, others): (Vec<usize>, Vec<usize>) =
+            (0..commands.len()).partition(|place| is_report(&commands[*place]));
+        for places in others.chunk_by(|a, b| goes_along(&commands[*a]) && goes_along(&commands[*b])) {
+            let first = &commands[places[0]];
+            if goes_along(first) || is_fire(first) {
+                self.commit_together(lane, commands, places.to_vec(), &mut progress).await?;
             } else {
-                let outcome = self.commit_alone(lane, &segment[0]).await;
-                progress.settle(&places, outcome)?;
+                let outcome = self.commit_alone(lane, first).await;
+                progress.settle(places, outcome)?;
             }
+        }
+        if !reports.is_empty() {
+            self.commit_reports(lane, commands, &reports, &mut progress).await?;
         }
         let outcomes = progress.outcomes.into_iter();
         Ok(Committed {
@@ -233,10 +238,19 @@ const fn goes_along(command: &Command) -> bool {
                 | Operation::PauseSchedule(_)
                 | Operation::ResumeSchedule(_)
                 | Operation::DeleteSchedule(_)
+                | Operation::PutEndpoint(_)
+                | Operation::ChangeEndpoint { .. }
+                | Operation::DeleteEndpoint(_)
+                | Operation::PauseEndpointsOf(_)
+                | Operation::Replay { .. }
         ),
         Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. } | Maintain::MoveOutbox { .. }) => true,
         Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) | Command::Maintain(_) => false,
     }
+}
+
+const fn is_report(command: &Command) -> bool {
+    matches!(command, Command::Tenant { operation: Operation::Report(_), .. })
 }
 
 /// Looks, decides and writes like those that go together, but in a transaction of its own.

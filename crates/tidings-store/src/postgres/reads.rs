@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
-    PageLimit, QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState,
+    PageLimit, QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState, Webhooks,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -39,6 +39,10 @@ impl Store for PostgresStore {
     }
 
     fn importer(&self) -> Option<&dyn Import> {
+        Some(self)
+    }
+
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
         Some(self)
     }
 
@@ -249,7 +253,11 @@ struct Found {
 
 impl PostgresStore {
     /// A read that the connection lost is asked again, once: it changes nothing.
-    async fn read(&self, sql: &str, parameters: &[super::pool::Parameter<'_>]) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn read(
+        &self,
+        sql: &str,
+        parameters: &[super::pool::Parameter<'_>],
+    ) -> Result<Vec<Row>, Fault> {
         match self.0.pool.query(sql, parameters).await {
             Err(Fault::Doubtful(_) | Fault::Again(_)) => self.0.pool.query(sql, parameters).await,
             result => result,
@@ -385,6 +393,6 @@ fn revocation(row: &Row) -> codec::Result<Revocation> {
     })
 }
 
-fn sql_limit(limit: usize) -> i64 {
+pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit.max(1)).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use tidings_core::{TenantId, Timestamp};
 use tokio_postgres::types::Type;
 
 use super::{Inner, codec::Columns, fault::Fault, lane::make_partitions};
-use crate::{Retention, Swept};
+use crate::{CommitError, Retention, Swept};
 
 /// How many tenants one piece looks at.
 const TENANTS_MAX: i32 = 1_000;
@@ -15,13 +15,20 @@ const DAY: Duration = Duration::from_hours(24);
 
 impl Inner {
     /// Goes on where the last piece ended; `more` until every tenant has been looked at.
-    pub(super) async fn retain(&self, retention: Retention, limit: usize) -> Result<Swept, Fault> {
+    pub(super) async fn retain(
+        &self,
+        lane: usize,
+        retention: Retention,
+        limit: usize,
+    ) -> Result<Swept, CommitError> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let now = self.time.injected();
         let mut left = limit;
         left -= self.sweep("SELECT tidings.forget_expired($1, $2)", &[(&now, Type::INT8)], left).await?;
+        left -= self.sweep("SELECT tidings.purge_webhooks($1)", &[], left).await?;
         left -= self.sweep("SELECT tidings.purge_deleted($1)", &[], left).await?;
         let after = self.retained_to.lock().clone();
+        self.cut_endpoints(lane, retention, after.as_ref()).await?;
         let (tenants, lives) = self.move_floors(retention, after.as_ref()).await?;
         let moment = self.time.now();
         let finished = retention.age.map(|age| (moment - age).as_micros());
@@ -38,6 +45,7 @@ impl Inner {
                 left,
             )
             .await?;
+        left -= self.forget_webhooks(retention, (&tenants, &lives), left).await?;
         let rows = (limit - left) as usize;
         if left <= 0 {
             return Ok(Swept { rows, more: true });
@@ -68,14 +76,69 @@ impl Inner {
         Ok(Columns::of(row).get(0)?)
     }
 
+    /// What endpoints have waited for too long is lost to them, before floors pass it.
+    async fn cut_endpoints(
+        &self,
+        lane: usize,
+        retention: Retention,
+        after: Option<&TenantId>,
+    ) -> Result<(), CommitError> {
+        let any = self.pool.query("SELECT tidings.has_endpoints()", &[]).await?;
+        if !any.first().is_some_and(|row| row.get::<_, bool>(0)) {
+            return Ok(());
+        }
+        let (now, (age, count)) = (self.time.injected(), bounds(retention));
+        let row = self
+            .lanes
+            .call(
+                lane,
+                "SELECT tidings.cut_endpoints($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                &[
+                    (&now, Type::INT8),
+                    (&after.map_or("", TenantId::as_str), Type::TEXT),
+                    (&age, Type::INT8),
+                    (&count, Type::INT8),
+                    (&micros(retention.webhooks.backlog), Type::INT8),
+                    (&TENANTS_MAX, Type::INT4),
+                ],
+            )
+            .await?;
+        let cut: i64 = row.try_get(0).unwrap_or_default();
+        if cut > 0 {
+            tracing::warn!(endpoints = cut, "webhook endpoints lost events that had waited for too long");
+        }
+        Ok(())
+    }
+
+    async fn forget_webhooks(
+        &self,
+        retention: Retention,
+        (tenants, lives): (&[String], &[i32]),
+        left: i32,
+    ) -> Result<i32, Fault> {
+        let now = self.time.injected();
+        let most = i64::try_from(retention.webhooks.attempts_per_endpoint).unwrap_or(i64::MAX);
+        let age = retention.webhooks.attempts_age.map(micros);
+        self.sweep(
+            "SELECT tidings.forget_webhooks($1, $2, $3, $4, $5, $6)",
+            &[
+                (&now, Type::INT8),
+                (&tenants, Type::TEXT_ARRAY),
+                (&lives, Type::INT4_ARRAY),
+                (&age, Type::INT8),
+                (&most, Type::INT8),
+            ],
+            left,
+        )
+        .await
+    }
+
     async fn move_floors(
         &self,
         retention: Retention,
         after: Option<&TenantId>,
     ) -> Result<(Vec<String>, Vec<i32>), Fault> {
-        let now = self.time.injected();
-        let age = retention.age.map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let count = retention.events_per_tenant.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let (now, (age, count)) = (self.time.injected(), bounds(retention));
         let rows = self
             .pool
             .query(
@@ -125,6 +188,16 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Age and count, as parameters.
+fn bounds(retention: Retention) -> (Option<i64>, Option<i64>) {
+    let count = retention.events_per_tenant.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    (retention.age.map(micros), count)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Rows before this moment are not deleted one by one: within a day their partition goes. Short ages do not

@@ -9,8 +9,10 @@ mod publish;
 mod report;
 mod rescue;
 mod retain;
+mod retain_webhooks;
 mod schedules;
 mod tenants;
+mod webhooks;
 
 use super::{fault::Stop, txn::Txn};
 use crate::{Command, Maintain, Operation, Outcome, Swept};
@@ -59,6 +61,12 @@ impl Txn<'_> {
             Operation::PauseSchedule(id) => self.pause_schedule(tenant, create, *id),
             Operation::ResumeSchedule(id) => self.resume_schedule(tenant, create, *id),
             Operation::DeleteSchedule(id) => self.delete_schedule(tenant, create, *id),
+            Operation::PutEndpoint(new) => self.put_endpoint(tenant, create, new),
+            Operation::ChangeEndpoint { id, change } => self.change_endpoint(tenant, create, *id, change),
+            Operation::DeleteEndpoint(id) => self.delete_endpoint(tenant, create, *id),
+            Operation::PauseEndpointsOf(user) => self.pause_endpoints(tenant, user),
+            Operation::Replay { endpoint, what } => self.replay(tenant, create, *endpoint, *what),
+            Operation::Report(report) => self.report(tenant, create, report),
             Operation::Ensure => self.writable(tenant, create).map(|_| Outcome::Done),
             Operation::Create => self.create(tenant),
             Operation::SetState(state) => self.set_state(tenant, *state),

@@ -25,6 +25,12 @@ impl From<CommandError> for Stop {
     }
 }
 
+impl From<tidings_core::webhook::EndpointRefused> for Stop {
+    fn from(refused: tidings_core::webhook::EndpointRefused) -> Self {
+        Self::Command(refused.into())
+    }
+}
+
 impl From<tidings_core::job::Refused> for Stop {
     fn from(refused: tidings_core::job::Refused) -> Self {
         Self::Command(refused.into())

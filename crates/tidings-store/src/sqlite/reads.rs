@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Batch, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
-    QueueStats, ReadError, Revocation, Store, TenantRecord,
+    QueueStats, ReadError, Revocation, Store, TenantRecord, Webhooks,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -36,6 +36,10 @@ impl Store for SqliteStore {
     }
 
     fn importer(&self) -> Option<&dyn Import> {
+        Some(self)
+    }
+
+    fn webhooks(&self) -> Option<&dyn Webhooks> {
         Some(self)
     }
 
@@ -172,7 +176,11 @@ impl Store for SqliteStore {
 }
 
 /// Reads within a tenant, where it exists.
-fn with<T>(conn: &Connection, id: &TenantId, read: impl FnOnce(&Tenant) -> Result<T>) -> Result<Option<T>> {
+pub(super) fn with<T>(
+    conn: &Connection,
+    id: &TenantId,
+    read: impl FnOnce(&Tenant) -> Result<T>,
+) -> Result<Option<T>> {
     tenant::find(conn, id)?.map(|tenant| read(&tenant)).transpose()
 }
 
@@ -334,6 +342,6 @@ fn revocations(conn: &Connection, after: u64) -> Result<Vec<Revocation>> {
         .collect()
 }
 
-fn sql_limit(limit: usize) -> i64 {
+pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit.max(1)).unwrap_or(i64::MAX)
 }

@@ -6,8 +6,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::{OpenError, Schema};
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_log_and_queue.sql"), include_str!("migrations/0002_schedules.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_log_and_queue.sql"),
+    include_str!("migrations/0002_schedules.sql"),
+    include_str!("migrations/0003_webhooks.sql"),
+];
 
 /// Brings the schema up to date, one transaction for each step.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {

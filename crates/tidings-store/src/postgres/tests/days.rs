@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 async fn retain(world: &World, age: Duration) {
     loop {
-        let retention = Retention { age: Some(age), events_per_tenant: None };
+        let retention = Retention::of_log(Some(age), None);
         match world.run(Command::Maintain(Maintain::Retain { retention, limit: 500 })).await {
             Ok(Outcome::Swept(swept)) if swept.more => {}
             Ok(Outcome::Swept(_)) => return,

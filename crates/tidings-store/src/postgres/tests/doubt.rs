@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tidings_core::webhook::DisabledReason;
 use tidings_testkit::Proxy;
 
 use super::*;
 use crate::{
-    Command, CommandError, CommitError, Idempotency, Operation, Outcome,
-    conformance::{event, in_tenant, tenant_id},
+    AttemptQuery, Command, CommandError, CommitError, Idempotency, Operation, Outcome, Report, Webhooks as _,
+    conformance::{attempt, event, in_tenant, new_endpoint, retrying, tenant_id},
 };
 
 fn through(proxy: &Proxy, url: &str) -> PostgresConfig {
@@ -42,6 +43,38 @@ async fn an_answer_lost_after_the_commit_yields_neither_a_double_nor_a_refusal()
         assert_eq!(committed.events.len(), 1);
     }
     assert_eq!(log_of(&store, "acme").await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dispatcher_reports_is_done_once_though_its_answer_is_lost() {
+    let proxy = Proxy::to(SERVER.addr());
+    let store = open(through(&proxy, &SERVER.fresh_database())).await;
+    proxy.cut_at_answer(b"numbers");
+    let new = new_endpoint();
+    let id = new.id;
+    let put = in_tenant("acme", Operation::PutEndpoint(Box::new(new)));
+    let made = store.commit(0, &Batch { commands: vec![publish("acme", 2), put] }).await.expect("told");
+    let Ok(Outcome::Endpoint(made)) = &made.outcomes[1] else { panic!("{:?}", made.outcomes) };
+    assert!(!proxy.is_armed(), "an answer was lost");
+    assert_eq!((made.cursor, made.change), (Seq::new(2), 1));
+    proxy.cut_at_answer(b"verdicts");
+    let mut said = Report::new(id, 1);
+    said.attempts = vec![attempt(1, LATE), attempt(2, LATE)];
+    said.deliveries = vec![retrying(2, 1, LATE)];
+    said.disable = Some(DisabledReason::Gone);
+    let report = in_tenant("acme", Operation::Report(Box::new(said)));
+    let told = store.commit(0, &Batch { commands: vec![report] }).await.expect("told");
+    assert!(!proxy.is_armed(), "an answer was lost");
+    assert!(matches!(told.outcomes[0], Ok(Outcome::Reported { current: true })), "{:?}", told.outcomes);
+    assert_eq!(told.events.len(), 1, "the second answer names the event");
+    let log = log_of(&store, "acme").await;
+    assert_eq!(log.len(), 3);
+    assert_eq!(*told.events[0], log[2]);
+    let tenant = tenant_id("acme");
+    let query = AttemptQuery { endpoint: Some(id), limit: 9, ..AttemptQuery::default() };
+    assert_eq!(store.attempts(&tenant, query).await.expect("reads").len(), 2);
+    let disabled = store.endpoint(&tenant, id).await.expect("reads").expect("is there");
+    assert_eq!(disabled.generation, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use crate::{
     conformance::{in_tenant, work},
 };
 
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 23] = [
     "tenants",
     "events",
     "jobs",
@@ -25,6 +25,10 @@ const TABLES: [&str; 19] = [
     "outbox_grants",
     "forks",
     "schedules",
+    "endpoints",
+    "deliveries",
+    "replays",
+    "attempts",
     "migrations",
 ];
 

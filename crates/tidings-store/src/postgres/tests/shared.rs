@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidings_core::webhook::Partition;
+
 use super::*;
 use crate::{
     Cluster as _, Command, Duty, Maintain, Operation, Outcome,
@@ -39,6 +41,20 @@ async fn one_node_at_a_time_leads_a_duty() {
     assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), None);
     b.resign(Duty::Rescue).await.expect("given back");
     assert_eq!(a.lead(Duty::Rescue).await.expect("asked"), Some(3), "at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_partition_of_webhooks_is_a_duty_of_its_own() {
+    let (_, [a, b]) = two().await;
+    for partition in Partition::all() {
+        let (mine, theirs) = if partition.number() % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        let duty = Duty::Webhooks(partition);
+        assert_eq!(mine.lead(duty).await.expect("asked"), Some(1), "{duty:?}");
+        assert_eq!(theirs.lead(duty).await.expect("asked"), None, "{duty:?}");
+    }
+    let names: std::collections::HashSet<_> =
+        Partition::all().map(|partition| Duty::Webhooks(partition).as_str()).collect();
+    assert_eq!(names.len(), 16);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,10 +17,17 @@ use crate::{
 const TENANTS_MAX: usize = 1_000;
 
 /// What belongs to a tenant and goes with it, with the columns that name a row.
-const OWNED: [&str; 6] = [
+const OWNED: [&str; 10] = [
     "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM jobs WHERE key IN (SELECT key FROM jobs WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM schedules WHERE key IN (SELECT key FROM schedules WHERE tenant_key = ? LIMIT ?)",
+    "DELETE FROM deliveries WHERE (tenant_key, endpoint_key, seq) IN
+         (SELECT tenant_key, endpoint_key, seq FROM deliveries WHERE tenant_key = ? LIMIT ?)",
+    "DELETE FROM attempts WHERE (tenant_key, endpoint_key, n) IN
+         (SELECT tenant_key, endpoint_key, n FROM attempts WHERE tenant_key = ? LIMIT ?)",
+    "DELETE FROM replays WHERE (tenant_key, endpoint_key, id) IN
+         (SELECT tenant_key, endpoint_key, id FROM replays WHERE tenant_key = ? LIMIT ?)",
+    "DELETE FROM endpoints WHERE key IN (SELECT key FROM endpoints WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM idempotency WHERE (tenant_key, route, key) IN
          (SELECT tenant_key, route, key FROM idempotency WHERE tenant_key = ? LIMIT ?)",
     "DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE tenant_key = ? LIMIT ?)",
@@ -28,13 +35,13 @@ const OWNED: [&str; 6] = [
 ];
 
 /// How many rows may still go.
-struct Budget {
+pub(super) struct Budget {
     limit: usize,
-    left: usize,
+    pub(super) left: usize,
 }
 
 impl Budget {
-    fn spend(&mut self, rows: usize) {
+    pub(super) fn spend(&mut self, rows: usize) {
         self.left = self.left.saturating_sub(rows);
     }
 
@@ -49,6 +56,7 @@ impl Txn<'_> {
         let mut budget = Budget { limit, left: limit };
         self.forget_expired(&mut budget)?;
         self.purge_deleted(&mut budget)?;
+        self.purge_endpoints(&mut budget)?;
         let tenants: Vec<TenantKey> = self
             .conn
             .prepare_cached("SELECT key FROM tenants WHERE key > ? AND state < 2 ORDER BY key LIMIT ?")?
@@ -58,6 +66,7 @@ impl Txn<'_> {
             self.move_floor(*key, retention)?;
             self.trim_log(*key, &mut budget)?;
             self.forget_finished(*key, retention, &mut budget)?;
+            self.forget_attempts(*key, retention.webhooks, &mut budget)?;
             if budget.left == 0 {
                 return Ok(budget.swept(true));
             }
@@ -112,7 +121,7 @@ impl Txn<'_> {
         Ok(())
     }
 
-    fn move_floor(&mut self, key: TenantKey, retention: Retention) -> Result<()> {
+    fn move_floor(&mut self, key: TenantKey, retention: Retention) -> Result<(), Stop> {
         let Some(tenant) = self.memory.tenants.get_by_key(self.conn, key)? else { return Ok(()) };
         let (oldest, head) = (tenant.oldest, tenant.head);
         let by_count = match retention.events_per_tenant {
@@ -123,7 +132,8 @@ impl Txn<'_> {
             Some(age) => self.first_since(key, oldest, head, self.now - age)?,
             None => oldest,
         };
-        let floor = oldest.max(by_count).max(by_age);
+        let wanted = oldest.max(by_count).max(by_age);
+        let floor = self.spared_for_endpoints(key, (oldest, wanted, head), retention)?;
         if floor > oldest {
             self.memory.tenants.loaded(key).oldest = floor;
             self.conn
@@ -131,6 +141,22 @@ impl Txn<'_> {
                 .execute(params![floor.get() as i64, key])?;
         }
         Ok(())
+    }
+
+    /// How far the floor may go with what endpoints have not got; whatever of that is too old is cut off.
+    fn spared_for_endpoints(
+        &mut self,
+        key: TenantKey,
+        (oldest, wanted, head): (Seq, Seq, Seq),
+        retention: Retention,
+    ) -> Result<Seq, Stop> {
+        let needed = self.needed_from(key)?.filter(|needed| *needed < wanted);
+        let Some(needed) = needed else { return Ok(wanted) };
+        let limit = self.first_since(key, oldest, head, self.now - retention.webhooks.backlog)?.min(wanted);
+        if needed < limit {
+            self.cut_endpoints(key, limit)?;
+        }
+        Ok(needed.max(limit).max(oldest))
     }
 
     /// The first seq whose event is not older than `cutoff`; `head + 1` where all are. Times never fall

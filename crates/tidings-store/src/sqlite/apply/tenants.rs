@@ -4,6 +4,7 @@ use tidings_core::{Epoch, Seq, TenantId};
 use crate::{
     CommandError, Outcome, TenantState,
     sqlite::{
+        endpoint_row,
         fault::Stop,
         schedule_row,
         tenant::{DELETED, Tenant, TenantKey, state_code},
@@ -54,6 +55,7 @@ impl Txn<'_> {
             .prepare_cached("UPDATE tenants SET state = ? WHERE key = ?")?
             .execute(params![state_code(state), key])?;
         schedule_row::set_firing(self.conn, key, state == TenantState::Active)?;
+        endpoint_row::renumber(self.conn, key)?;
         if state == TenantState::Suspended {
             self.revoke_tenant(id)?;
         }
@@ -69,6 +71,7 @@ impl Txn<'_> {
             .prepare_cached("UPDATE tenants SET state = ? WHERE key = ?")?
             .execute(params![DELETED, key])?;
         schedule_row::set_firing(self.conn, key, false)?;
+        endpoint_row::renumber(self.conn, key)?;
         self.revoke_tenant(id)?;
         Ok(Outcome::Done)
     }
