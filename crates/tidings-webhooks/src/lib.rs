@@ -1,5 +1,7 @@
-//! Webhooks on their way out.
+//! Webhooks on their way out: signed, sent to where the guard permits, and judged by their answer.
 //!
 //! - [`signing`]: Standard Webhooks signatures, by shared secrets and by key pairs.
+//! - [`sender`]: one HTTP attempt, over connections that are kept, within bounds whatever the receiver does.
 
+pub mod sender;
 pub mod signing;

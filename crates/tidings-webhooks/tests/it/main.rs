@@ -2,4 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod bad_receivers;
+mod http2;
 mod peers;
+mod receiver;
+mod reuse;
+mod sending;
+mod site;
