@@ -1,5 +1,8 @@
 //! Leases that are not extended go back to the queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{
         Arc,
@@ -44,9 +47,17 @@ impl LeaseActivity {
     }
 }
 
-/// Looks for lost leases until cancelled: at every interval while a lease was lately given, extended or
-/// lost, or could not be looked for; now and then otherwise.
+/// Takes lost leases away until cancelled.
 pub(crate) async fn run(journal: Journal, activity: LeaseActivity, lease: Duration) {
+    look_on(activity, lease, || rescue(journal.clone())).await;
+}
+
+/// Looks at every interval while a lease was lately given, extended or lost, or could not be looked for;
+/// now and then otherwise.
+async fn look_on<F>(activity: LeaseActivity, lease: Duration, look: impl Fn() -> F)
+where
+    F: Future<Output = Found>,
+{
     let idle_after = lease * 2 + Duration::from_secs(10);
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -60,7 +71,7 @@ pub(crate) async fn run(journal: Journal, activity: LeaseActivity, lease: Durati
         looked = Some(now);
         // What went back may be leased by a worker that this server does not hear of otherwise, and what
         // could not be looked for may still be lost.
-        if rescue(&journal).await != Found::Nothing {
+        if look().await != Found::Nothing {
             activity.touch();
         }
     }
@@ -75,7 +86,7 @@ enum Found {
 }
 
 /// Takes every lost lease away.
-async fn rescue(journal: &Journal) -> Found {
+async fn rescue(journal: Journal) -> Found {
     let mut found = Found::Nothing;
     loop {
         match journal.submit(Command::Maintain(Maintain::Rescue { limit: LIMIT })).await {

@@ -21,6 +21,8 @@ mod journal;
 mod postgres;
 mod read;
 mod sqlite;
+#[cfg(any(test, feature = "conformance"))]
+pub mod stand_in;
 mod store;
 mod transition;
 mod webhooks;

@@ -72,24 +72,18 @@ pub trait Store: Send + Sync + 'static {
     /// Sorted by job type.
     async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError>;
 
-    async fn schedule(&self, _: &TenantId, _: &ScheduleName) -> Result<Option<Schedule>, ReadError> {
-        Err(no_schedules())
-    }
+    async fn schedule(&self, tenant: &TenantId, name: &ScheduleName) -> Result<Option<Schedule>, ReadError>;
 
     /// Sorted by name, after `after`; at most `limit`.
     async fn schedules(
         &self,
-        _: &TenantId,
-        _after: Option<&ScheduleName>,
-        _limit: usize,
-    ) -> Result<Vec<Schedule>, ReadError> {
-        Err(no_schedules())
-    }
+        tenant: &TenantId,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Vec<Schedule>, ReadError>;
 
     /// How long it is until a schedule of any active tenant is due; zero where one is due now.
-    async fn next_fire_in(&self) -> Result<Option<Duration>, ReadError> {
-        Err(no_schedules())
-    }
+    async fn next_fire_in(&self) -> Result<Option<Duration>, ReadError>;
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError>;
 
@@ -113,9 +107,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// Revocations after the `n`th; at most 1,000.
     async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError>;
-}
-
-/// Of a stand-in that keeps none. Every store keeps them: the suite has cases of it.
-fn no_schedules() -> ReadError {
-    ReadError::Unavailable("this store keeps no schedules".into())
 }

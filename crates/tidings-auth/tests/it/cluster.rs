@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
-use tidings_store::{Cluster, ClusterError, Duty, Moves, Seen, Term};
+use tidings_store::{ClusterError, stand_in::ClusterStandIn};
 
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Mutex<BTreeMap<String, Vec<u8>>>);
@@ -20,23 +20,7 @@ impl Secrets {
 }
 
 #[async_trait]
-impl Cluster for Secrets {
-    async fn beat(&self) -> Result<(), ClusterError> {
-        Ok(())
-    }
-
-    async fn moves(&self, _: &mut Seen) -> Result<Moves, ClusterError> {
-        Ok(Moves::default())
-    }
-
-    async fn lead(&self, _: Duty) -> Result<Option<Term>, ClusterError> {
-        Ok(None)
-    }
-
-    async fn resign(&self, _: Duty) -> Result<(), ClusterError> {
-        Ok(())
-    }
-
+impl ClusterStandIn for Secrets {
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {
         let found = self.all().remove(name);
         // Whoever else starts may come in between.

@@ -13,13 +13,12 @@ use tidings_auth::{
     AuthConfig, AuthError, Authenticator, Cause, Credential, ExposeSecret as _, KeyRequest, ServerKeys,
 };
 use tidings_core::{
-    Clock, CredentialId, Entropy, Epoch, Event, Grant, Job, JobId, KeyId, Principal, ScopeSet, Seq,
-    SystemEntropy, TenantId, Tenants, Timestamp, UserId,
+    Clock, CredentialId, Entropy, Epoch, Event, Grant, KeyId, Principal, ScopeSet, SystemEntropy, TenantId,
+    Tenants, Timestamp, UserId,
 };
 use tidings_store::{
-    Batch, Cluster, Command, CommitError, CommitSink, Committed, EventPage, JobPage, JobQuery, Journal,
-    JournalConfig, KeyRecord, LogState, Operation, PageLimit, QueueStats, ReadError, Revocation,
-    SqliteConfig, SqliteStore, Store, TenantRecord,
+    Cluster, Command, CommitSink, Journal, JournalConfig, KeyRecord, Operation, ReadError, SqliteConfig,
+    SqliteStore, Store, stand_in::StandIn,
 };
 
 use crate::cluster::Secrets;
@@ -188,93 +187,24 @@ impl Reach {
     pub(crate) fn key_reads(&self) -> usize {
         self.key_reads.load(Ordering::SeqCst)
     }
+}
 
-    fn reach(&self) -> Result<&dyn Store, ReadError> {
+#[async_trait::async_trait]
+impl StandIn for Reach {
+    fn rest(&self) -> Result<&dyn Store, ReadError> {
         if self.lost.load(Ordering::SeqCst) {
             Err(ReadError::Unavailable("lost".into()))
         } else {
             Ok(&*self.store)
         }
     }
-}
-
-#[async_trait::async_trait]
-impl Store for Reach {
-    fn lanes(&self) -> usize {
-        self.store.lanes()
-    }
-
-    async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
-        let store = self.reach().map_err(|e| CommitError::Unavailable(e.to_string()))?;
-        store.commit(lane, batch).await
-    }
 
     fn cluster(&self) -> Option<&dyn Cluster> {
         Some(&self.secrets)
     }
 
-    async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
-        self.reach()?.log_state(tenant).await
-    }
-
-    async fn events(
-        &self,
-        tenant: &TenantId,
-        after: Seq,
-        limit: PageLimit,
-    ) -> Result<Option<EventPage>, ReadError> {
-        self.reach()?.events(tenant, after, limit).await
-    }
-
-    async fn job_events(
-        &self,
-        tenant: &TenantId,
-        job: JobId,
-        after: Seq,
-        limit: PageLimit,
-    ) -> Result<Option<EventPage>, ReadError> {
-        self.reach()?.job_events(tenant, job, after, limit).await
-    }
-
-    async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError> {
-        self.reach()?.event(tenant, seq).await
-    }
-
-    async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
-        self.reach()?.job(tenant, id).await
-    }
-
-    async fn jobs(&self, tenant: &TenantId, query: &JobQuery) -> Result<JobPage, ReadError> {
-        self.reach()?.jobs(tenant, query).await
-    }
-
-    async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
-        self.reach()?.queues(tenant).await
-    }
-
-    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
-        self.reach()?.tenant(id).await
-    }
-
-    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantRecord>, ReadError> {
-        self.reach()?.tenants(after, limit).await
-    }
-
     async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError> {
         self.key_reads.fetch_add(1, Ordering::SeqCst);
-        self.reach()?.key(id).await
-    }
-
-    async fn keys(
-        &self,
-        tenant: Option<&TenantId>,
-        before: Option<KeyId>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, ReadError> {
-        self.reach()?.keys(tenant, before, limit).await
-    }
-
-    async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError> {
-        self.reach()?.revocations(after).await
+        self.rest()?.key(id).await
     }
 }

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidings_core::{Epoch, Event, Job, JobId, KeyId, Seq, TenantId};
+use tidings_core::{Epoch, Event, Seq, TenantId};
 use tidings_store::{
-    Batch, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery, KeyRecord,
-    LogState, Moves, PageLimit, QueueStats, ReadError, Revocation, Seen, Store, TenantRecord, Term,
+    Cluster, ClusterError, EventPage, LogState, Moves, PageLimit, ReadError, Seen,
+    stand_in::{ClusterStandIn, StandIn},
 };
 use tokio::sync::Semaphore;
 
@@ -141,16 +141,8 @@ impl MemoryStore {
     }
 }
 
-fn refused<T>() -> Result<T, ReadError> {
-    Err(ReadError::Unavailable("not in this store".into()))
-}
-
 #[async_trait]
-impl Store for MemoryStore {
-    async fn commit(&self, _: usize, _: &Batch) -> Result<Committed, CommitError> {
-        Err(CommitError::Unavailable("not in this store".into()))
-    }
-
+impl StandIn for MemoryStore {
     fn cluster(&self) -> Option<&dyn Cluster> {
         self.shared.then_some(self as _)
     }
@@ -184,16 +176,6 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
-    async fn job_events(
-        &self,
-        _: &TenantId,
-        _: JobId,
-        _: Seq,
-        _: PageLimit,
-    ) -> Result<Option<EventPage>, ReadError> {
-        refused()
-    }
-
     async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError> {
         let logs = self.logs.lock();
         Ok(logs
@@ -201,56 +183,11 @@ impl Store for MemoryStore {
             .and_then(|log| log.events.get(seq.prev().get() as usize))
             .map(|e| Event::clone(e)))
     }
-
-    async fn job(&self, _: &TenantId, _: JobId) -> Result<Option<Job>, ReadError> {
-        refused()
-    }
-
-    async fn jobs(&self, _: &TenantId, _: &JobQuery) -> Result<JobPage, ReadError> {
-        refused()
-    }
-
-    async fn queues(&self, _: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
-        refused()
-    }
-
-    async fn tenant(&self, _: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
-        refused()
-    }
-
-    async fn tenants(&self, _: Option<&TenantId>, _: usize) -> Result<Vec<TenantRecord>, ReadError> {
-        refused()
-    }
-
-    async fn key(&self, _: KeyId) -> Result<Option<KeyRecord>, ReadError> {
-        refused()
-    }
-
-    async fn keys(
-        &self,
-        _: Option<&TenantId>,
-        _: Option<KeyId>,
-        _: usize,
-    ) -> Result<Vec<KeyRecord>, ReadError> {
-        refused()
-    }
-
-    async fn revocations(&self, _: u64) -> Result<Vec<Revocation>, ReadError> {
-        refused()
-    }
-}
-
-fn unused<T>() -> Result<T, ClusterError> {
-    Err(ClusterError::Unavailable("not in this store".into()))
 }
 
 /// Every tenant counts as moved at every look: more than a store must tell, and never less.
 #[async_trait]
-impl Cluster for MemoryStore {
-    async fn beat(&self) -> Result<(), ClusterError> {
-        unused()
-    }
-
+impl ClusterStandIn for MemoryStore {
     async fn moves(&self, _: &mut Seen) -> Result<Moves, ClusterError> {
         self.polls.fetch_add(1, Relaxed);
         self.reach().map_err(|error| ClusterError::Unavailable(error.to_string()))?;
@@ -262,25 +199,5 @@ impl Cluster for MemoryStore {
         let heads = if complete { self.logs.lock().iter().map(head).collect() } else { Vec::new() };
         tokio::task::yield_now().await;
         Ok(Moves { heads, complete })
-    }
-
-    async fn lead(&self, _: Duty) -> Result<Option<Term>, ClusterError> {
-        unused()
-    }
-
-    async fn resign(&self, _: Duty) -> Result<(), ClusterError> {
-        unused()
-    }
-
-    async fn secret(&self, _: &str) -> Result<Option<Vec<u8>>, ClusterError> {
-        unused()
-    }
-
-    async fn offer_secret(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, ClusterError> {
-        unused()
-    }
-
-    async fn replace_secret(&self, _: &str, _: &[u8], _: &[u8]) -> Result<bool, ClusterError> {
-        unused()
     }
 }

@@ -2,11 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidings_core::{Event, Job, JobId, KeyId, Seq, TenantId};
-use tidings_store::{
-    Batch, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, Moves, PageLimit,
-    QueueStats, ReadError, Revocation, Seen, TenantRecord,
-};
+use tidings_store::stand_in::{ClusterStandIn, StandIn};
 
 use super::*;
 
@@ -49,15 +45,7 @@ struct Node {
 }
 
 #[async_trait]
-impl Cluster for Node {
-    async fn beat(&self) -> Result<(), ClusterError> {
-        Ok(())
-    }
-
-    async fn moves(&self, _: &mut Seen) -> Result<Moves, ClusterError> {
-        Ok(Moves::default())
-    }
-
+impl ClusterStandIn for Node {
     async fn lead(&self, _: Duty) -> Result<Option<Term>, ClusterError> {
         if self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -82,90 +70,15 @@ impl Cluster for Node {
         self.database.leads.lock().take_if(|lead| lead.node == self.number);
         Ok(())
     }
-
-    async fn secret(&self, _: &str) -> Result<Option<Vec<u8>>, ClusterError> {
-        Ok(None)
-    }
-
-    async fn offer_secret(&self, _: &str, sealed: &[u8]) -> Result<Vec<u8>, ClusterError> {
-        Ok(sealed.to_vec())
-    }
-
-    async fn replace_secret(&self, _: &str, _: &[u8], _: &[u8]) -> Result<bool, ClusterError> {
-        Ok(false)
-    }
 }
 
 /// A store that has a cluster, or none, and nothing else.
 struct Only(Option<Arc<Node>>);
 
 #[async_trait]
-impl Store for Only {
+impl StandIn for Only {
     fn cluster(&self) -> Option<&dyn Cluster> {
         self.0.as_deref().map(|node| node as &dyn Cluster)
-    }
-
-    async fn commit(&self, _: usize, _: &Batch) -> Result<Committed, CommitError> {
-        Err(CommitError::Unavailable(String::new()))
-    }
-
-    async fn log_state(&self, _: &TenantId) -> Result<Option<LogState>, ReadError> {
-        Ok(None)
-    }
-
-    async fn events(&self, _: &TenantId, _: Seq, _: PageLimit) -> Result<Option<EventPage>, ReadError> {
-        Ok(None)
-    }
-
-    async fn job_events(
-        &self,
-        _: &TenantId,
-        _: JobId,
-        _: Seq,
-        _: PageLimit,
-    ) -> Result<Option<EventPage>, ReadError> {
-        Ok(None)
-    }
-
-    async fn event(&self, _: &TenantId, _: Seq) -> Result<Option<Event>, ReadError> {
-        Ok(None)
-    }
-
-    async fn job(&self, _: &TenantId, _: JobId) -> Result<Option<Job>, ReadError> {
-        Ok(None)
-    }
-
-    async fn jobs(&self, _: &TenantId, _: &JobQuery) -> Result<JobPage, ReadError> {
-        Ok(JobPage { jobs: vec![], next: None })
-    }
-
-    async fn queues(&self, _: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
-        Ok(vec![])
-    }
-
-    async fn tenant(&self, _: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
-        Ok(None)
-    }
-
-    async fn tenants(&self, _: Option<&TenantId>, _: usize) -> Result<Vec<TenantRecord>, ReadError> {
-        Ok(vec![])
-    }
-
-    async fn key(&self, _: KeyId) -> Result<Option<KeyRecord>, ReadError> {
-        Ok(None)
-    }
-
-    async fn keys(
-        &self,
-        _: Option<&TenantId>,
-        _: Option<KeyId>,
-        _: usize,
-    ) -> Result<Vec<KeyRecord>, ReadError> {
-        Ok(vec![])
-    }
-
-    async fn revocations(&self, _: u64) -> Result<Vec<Revocation>, ReadError> {
-        Ok(vec![])
     }
 }
 

@@ -1,6 +1,7 @@
 //! The journal against a store that fails at will.
 
 mod flaky;
+mod lanes;
 
 use std::{
     collections::HashMap,

@@ -4,13 +4,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::sync::Arc;
-use tidings_core::{Event, Job, JobId, KeyId, NewEvent, Seq, TenantId, Timestamp};
+use tidings_core::{Event, NewEvent, Seq, Timestamp};
 use tokio::sync::Notify;
 
-use crate::{
-    Batch, Command, CommitError, Committed, EventPage, JobPage, JobQuery, KeyRecord, LogState, Operation,
-    Outcome, PageLimit, Published, QueueStats, ReadError, Revocation, Store, TenantRecord,
-};
+use crate::{Batch, Command, CommitError, Committed, Operation, Outcome, Published, stand_in::StandIn};
 
 /// How often a commit ends otherwise than well.
 #[derive(Debug, Clone, Copy, Default)]
@@ -126,7 +123,7 @@ impl State {
 }
 
 #[async_trait]
-impl Store for FlakyStore {
+impl StandIn for FlakyStore {
     async fn commit(&self, _: usize, batch: &Batch) -> Result<Committed, CommitError> {
         while !self.gate_open.load(Ordering::SeqCst) {
             self.entered.notify_one();
@@ -151,67 +148,4 @@ impl Store for FlakyStore {
         state.batches.push(batch.commands.len());
         Ok(state.apply(batch))
     }
-
-    async fn log_state(&self, _: &TenantId) -> Result<Option<LogState>, ReadError> {
-        unreads()
-    }
-
-    async fn events(&self, _: &TenantId, _: Seq, _: PageLimit) -> Result<Option<EventPage>, ReadError> {
-        unreads()
-    }
-
-    async fn job_events(
-        &self,
-        _: &TenantId,
-        _: JobId,
-        _: Seq,
-        _: PageLimit,
-    ) -> Result<Option<EventPage>, ReadError> {
-        unreads()
-    }
-
-    async fn event(&self, _: &TenantId, _: Seq) -> Result<Option<Event>, ReadError> {
-        unreads()
-    }
-
-    async fn job(&self, _: &TenantId, _: JobId) -> Result<Option<Job>, ReadError> {
-        unreads()
-    }
-
-    async fn jobs(&self, _: &TenantId, _: &JobQuery) -> Result<JobPage, ReadError> {
-        unreads()
-    }
-
-    async fn queues(&self, _: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
-        unreads()
-    }
-
-    async fn tenant(&self, _: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
-        unreads()
-    }
-
-    async fn tenants(&self, _: Option<&TenantId>, _: usize) -> Result<Vec<TenantRecord>, ReadError> {
-        unreads()
-    }
-
-    async fn key(&self, _: KeyId) -> Result<Option<KeyRecord>, ReadError> {
-        unreads()
-    }
-
-    async fn keys(
-        &self,
-        _: Option<&TenantId>,
-        _: Option<KeyId>,
-        _: usize,
-    ) -> Result<Vec<KeyRecord>, ReadError> {
-        unreads()
-    }
-
-    async fn revocations(&self, _: u64) -> Result<Vec<Revocation>, ReadError> {
-        unreads()
-    }
-}
-
-fn unreads<T>() -> Result<T, ReadError> {
-    Err(ReadError::Unavailable("this store is only written".into()))
 }
