@@ -17,6 +17,7 @@ mod command;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+mod job_state;
 mod journal;
 mod postgres;
 mod read;

@@ -56,6 +56,29 @@ fn start(store: &Arc<FlakyStore>, config: JournalConfig) -> (Journal, Arc<Record
     (Journal::start(Arc::clone(store) as _, Arc::clone(&sink) as _, config), sink)
 }
 
+/// The first command's commit waits for the others, which come one after the other.
+async fn while_a_commit_stands_still(
+    store: &FlakyStore,
+    journal: &Journal,
+    commands: impl IntoIterator<Item = Command>,
+) {
+    let mut tasks = Vec::new();
+    for (n, command) in commands.into_iter().enumerate() {
+        let submitter = journal.clone();
+        tasks.push(tokio::spawn(async move { submitter.submit(command).await }));
+        if n == 0 {
+            store.entered().await;
+        }
+        while journal.stats().queued < n {
+            tokio::task::yield_now().await;
+        }
+    }
+    store.open_gate();
+    for task in tasks {
+        task.await.expect("ends").expect("committed");
+    }
+}
+
 #[tokio::test]
 async fn commands_gather_while_a_commit_is_in_flight() {
     let store = Arc::new(FlakyStore::gated());
@@ -212,7 +235,6 @@ async fn commands_on_one_job_or_key_go_in_successive_batches() {
         let job = JobId::from_bytes([job; 16]);
         in_tenant("acme", Operation::Progress { job, lease_no: 1, progress })
     };
-    let mut tasks = Vec::new();
     let commands = [
         progress(9, 0),
         progress(1, 1),
@@ -223,20 +245,7 @@ async fn commands_on_one_job_or_key_go_in_successive_batches() {
         publish_keyed(1, Some(7)),
         progress(2, 5),
     ];
-    for (n, command) in commands.into_iter().enumerate() {
-        let submitter = journal.clone();
-        tasks.push(tokio::spawn(async move { submitter.submit(command).await }));
-        if n == 0 {
-            store.entered().await;
-        }
-        while journal.stats().queued < n {
-            tokio::task::yield_now().await;
-        }
-    }
-    store.open_gate();
-    for task in tasks {
-        task.await.expect("ends").expect("committed");
-    }
+    while_a_commit_stands_still(&store, &journal, commands).await;
     assert_eq!(store.batches(), [1, 3, 3, 1]);
 }
 
@@ -247,21 +256,7 @@ async fn what_is_passed_over_holds_back_all_its_keys() {
     let cancel = |job: u8| in_tenant("acme", Operation::Cancel { job: JobId::from_bytes([job; 16]) });
     let (job, id) = (JobId::from_bytes([1; 16]), JobId::from_bytes([2; 16]));
     let retry = in_tenant("acme", Operation::Retry { job, id, idempotency: None });
-    let mut tasks = Vec::new();
-    for (n, command) in [cancel(9), cancel(1), retry, cancel(2)].into_iter().enumerate() {
-        let submitter = journal.clone();
-        tasks.push(tokio::spawn(async move { submitter.submit(command).await }));
-        if n == 0 {
-            store.entered().await;
-        }
-        while journal.stats().queued < n {
-            tokio::task::yield_now().await;
-        }
-    }
-    store.open_gate();
-    for task in tasks {
-        task.await.expect("ends").expect("committed");
-    }
+    while_a_commit_stands_still(&store, &journal, [cancel(9), cancel(1), retry, cancel(2)]).await;
     // The retry waits for the first job, and the second job's cancellation came after the retry.
     assert_eq!(store.batches(), [1, 1, 1, 1]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_core::{
     Category, Failure, Job, JobId, JobState, JobType, Seq, Subject, TenantId, UniqueKey, UserId, WorkerName,
-    job::{Backoff, JobSpec, Lease, Progress, Report, StateName},
+    job::{Backoff, JobSpec, Lease, Progress, Report},
 };
 use tokio_postgres::Row;
 
@@ -30,16 +30,7 @@ pub(super) struct Seen {
     pub(super) job: Job,
 }
 
-pub(super) const fn state_code(state: StateName) -> i16 {
-    match state {
-        StateName::Scheduled => 0,
-        StateName::Queued => 1,
-        StateName::Running => 2,
-        StateName::Completed => 3,
-        StateName::Failed => 4,
-        StateName::Cancelled => 5,
-    }
-}
+pub(super) use crate::job_state::code as state_code;
 
 /// Reads the columns from `first` on; `None` where there is no job.
 pub(super) fn from_row(row: &Row, first: usize) -> Result<Option<Seen>> {

@@ -1,6 +1,6 @@
 //! One call of `tidings.commit`: a plan as arrays, and what came of each unit.
 
-use tidings_core::{Epoch, Job, JobId, JobState, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
+use tidings_core::{Epoch, Job, JobId, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -9,6 +9,7 @@ use super::{
     plan::{Plan, UnitNo},
     pool::Parameter,
 };
+use crate::job_state::StateColumns;
 
 /// What came of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +151,7 @@ impl<'p> Arrays<'p> {
 
     fn job_states(&mut self, plan: &'p Plan) {
         let jobs = || plan.jobs.iter().map(|planned| &planned.job);
-        let states = || jobs().map(|job| State::of(&job.state));
+        let states = || jobs().map(|job| StateColumns::of(&job.state));
         let event = |at: Option<usize>| at.map(place);
         self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| place(planned.unit)));
         self.push(Type::UUID_ARRAY, jobs().map(|job| Id(*job.id.as_bytes())));
@@ -243,41 +244,6 @@ const fn place(at: usize) -> i32 {
 
 fn micros(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// What a state's own data is as columns.
-#[derive(Default)]
-struct State<'a> {
-    run_at: Option<i64>,
-    worker: Option<&'a str>,
-    lease_expires_at: Option<i64>,
-    cancel_requested: bool,
-    finished_at: Option<i64>,
-    result: Option<&'a tidings_core::RawJson>,
-}
-
-impl<'a> State<'a> {
-    fn of(state: &'a JobState) -> Self {
-        match state {
-            JobState::Scheduled { run_at } | JobState::Queued { run_at } => {
-                Self { run_at: Some(run_at.as_micros()), ..Self::default() }
-            }
-            JobState::Running { lease, cancel_requested } => Self {
-                worker: Some(lease.worker.as_str()),
-                lease_expires_at: Some(lease.expires_at.as_micros()),
-                cancel_requested: *cancel_requested,
-                ..Self::default()
-            },
-            JobState::Completed { finished_at, result } => Self {
-                finished_at: Some(finished_at.as_micros()),
-                result: result.as_ref(),
-                ..Self::default()
-            },
-            JobState::Failed { finished_at } | JobState::Cancelled { finished_at } => {
-                Self { finished_at: Some(finished_at.as_micros()), ..Self::default() }
-            }
-        }
-    }
 }
 
 pub(super) fn read(row: &Row) -> codec::Result<Written> {

@@ -19,6 +19,7 @@ use super::{
     },
     tenant::TenantKey,
 };
+use crate::job_state::{self, StateColumns};
 
 /// A job's number within this database: never used again while an event names it.
 pub(super) type JobKey = i64;
@@ -60,14 +61,7 @@ pub(super) struct Stored {
 }
 
 pub(super) const fn state_code(state: StateName) -> i64 {
-    match state {
-        StateName::Scheduled => 0,
-        StateName::Queued => 1,
-        StateName::Running => 2,
-        StateName::Completed => 3,
-        StateName::Failed => 4,
-        StateName::Cancelled => 5,
-    }
+    job_state::code(state) as i64
 }
 
 pub(super) fn find(
@@ -117,7 +111,7 @@ pub(super) fn insert(conn: &Connection, tenant: TenantKey, key: JobKey, job: &Jo
         spec.owner.as_ref().map(UserId::as_str),
         spec.subject.as_ref().map(Subject::as_str),
         spec.priority,
-        Columns::of(&job.state).run_at,
+        StateColumns::of(&job.state).run_at,
         job.created_at.as_micros(),
         job.seq.get() as i64,
         spec.unique_key.as_ref().map(UniqueKey::as_str),
@@ -146,7 +140,7 @@ impl Before {
 /// Writes a transition. The row must still be where it started from: the writer is alone, so that
 /// anything else is a broken invariant.
 pub(super) fn update(conn: &Connection, key: JobKey, before: Before, job: &Job) -> Result<()> {
-    let state = Columns::of(&job.state);
+    let state = StateColumns::of(&job.state);
     let failure = job.failure.as_ref();
     let changed = conn.prepare_cached(UPDATE)?.execute(params![
         state_code(job.state.name()),
@@ -189,41 +183,6 @@ pub(super) fn update_progress(conn: &Connection, key: JobKey, before: Before, jo
 
 fn one(changed: usize) -> Result<()> {
     if changed == 1 { Ok(()) } else { Err(Error::StatementChangedRows(changed)) }
-}
-
-/// What a state's own data is as columns.
-#[derive(Default)]
-struct Columns<'a> {
-    run_at: Option<i64>,
-    worker: Option<&'a str>,
-    lease_expires_at: Option<i64>,
-    cancel_requested: bool,
-    finished_at: Option<i64>,
-    result: Option<&'a tidings_core::RawJson>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(state: &'a JobState) -> Self {
-        match state {
-            JobState::Scheduled { run_at } | JobState::Queued { run_at } => {
-                Self { run_at: Some(run_at.as_micros()), ..Self::default() }
-            }
-            JobState::Running { lease, cancel_requested } => Self {
-                worker: Some(lease.worker.as_str()),
-                lease_expires_at: Some(lease.expires_at.as_micros()),
-                cancel_requested: *cancel_requested,
-                ..Self::default()
-            },
-            JobState::Completed { finished_at, result } => Self {
-                finished_at: Some(finished_at.as_micros()),
-                result: result.as_ref(),
-                ..Self::default()
-            },
-            JobState::Failed { finished_at } | JobState::Cancelled { finished_at } => {
-                Self { finished_at: Some(finished_at.as_micros()), ..Self::default() }
-            }
-        }
-    }
 }
 
 pub(super) fn from_row(row: &Row<'_>, tenant: &TenantId) -> Result<Stored> {
