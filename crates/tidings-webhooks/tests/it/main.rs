@@ -6,6 +6,7 @@ mod bad_receivers;
 mod http2;
 mod peers;
 mod receiver;
+mod receivers;
 mod reuse;
 mod sending;
 mod site;

@@ -103,6 +103,11 @@ impl Line {
         Ok(())
     }
 
+    /// The message that came last, on whichever connection.
+    pub(crate) fn last(&self) -> Message {
+        self.seen.messages.lock().unwrap().last().unwrap().clone()
+    }
+
     /// Reads no more than that there is something.
     pub(crate) fn glance(&mut self) -> io::Result<()> {
         self.reader.read(&mut [0; 16]).map(drop)
