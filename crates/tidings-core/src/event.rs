@@ -1,3 +1,5 @@
+mod cloud_event;
+
 use std::io::Write as _;
 
 use crate::{

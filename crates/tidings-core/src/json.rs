@@ -54,6 +54,11 @@ impl RawJson {
         &self.0
     }
 
+    /// The same bytes, shared.
+    pub fn bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("JSON text is UTF-8 since it was parsed")
     }

@@ -45,5 +45,7 @@ pub use hub::{Hub, LiveStats};
 pub use pager::{Page, PageRequest, Pager};
 pub use poller::MoveSink;
 pub use slot::Slot;
-pub use subscription::{Next, Reset, ResetReason, Start, Subscription, SubscriptionSpec};
+pub use subscription::{
+    Collected, Due, Form, Next, Reset, ResetReason, Start, Subscription, SubscriptionSpec,
+};
 pub use watch::{Watch, Watcher};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidings_core::{Epoch, Event, Seq, Subject, UserId, Verbosity};
 
 use crate::{
-    Encoding, Transport,
+    Encoding, Form, Transport,
     encoding::payload_start,
     gauge::{Charge, Gauge},
 };
@@ -16,6 +16,8 @@ pub struct Slot {
     event: Arc<Event>,
     /// By transport, then by verbosity: few events are ever wanted on every transport.
     frames: [OnceLock<Box<Frames>>; Transport::COUNT],
+    /// As CloudEvents, by verbosity.
+    cloud_events: OnceLock<Box<Frames>>,
     charge: Charge,
 }
 
@@ -24,7 +26,7 @@ type Frames = [OnceLock<Bytes>; Verbosity::ALL.len()];
 impl Slot {
     pub(crate) fn new(epoch: Epoch, event: Arc<Event>, gauge: Arc<Gauge>) -> Self {
         let charge = Charge::new(gauge, Self::cost(&event));
-        Self { epoch, event, frames: Default::default(), charge }
+        Self { epoch, event, frames: Default::default(), cloud_events: OnceLock::new(), charge }
     }
 
     /// Bytes that the event itself takes, frames not counted.
@@ -53,12 +55,36 @@ impl Slot {
     /// The whole frame. Where a verbosity adds nothing to a lower one, it is the lower one's.
     pub fn frame(&self, encoding: Encoding) -> &Bytes {
         let verbosity = self.event.fact.body.effective(encoding.verbosity);
-        let frames = self.frames[encoding.transport as usize].get_or_init(|| {
+        self.made(&self.frames[encoding.transport as usize], verbosity, || {
+            Encoding { verbosity, ..encoding }.encode(&self.epoch, &self.event)
+        })
+    }
+
+    /// What a reader gets who writes no frames.
+    pub(crate) fn form(&self, form: Form, verbosity: Verbosity) -> Bytes {
+        match form {
+            Form::Envelope => self.json(verbosity),
+            Form::Data => self.event.fact.body.at(verbosity).bytes(),
+            Form::CloudEvent => {
+                let verbosity = self.event.fact.body.effective(verbosity);
+                let make = || self.event.cloud_event(verbosity).into();
+                self.made(&self.cloud_events, verbosity, make).clone()
+            }
+        }
+    }
+
+    fn made<'s>(
+        &self,
+        frames: &'s OnceLock<Box<Frames>>,
+        verbosity: Verbosity,
+        make: impl FnOnce() -> Bytes,
+    ) -> &'s Bytes {
+        let frames = frames.get_or_init(|| {
             self.charge.add(size_of::<Frames>());
             Box::default()
         });
         frames[verbosity.index()].get_or_init(|| {
-            let frame = Encoding { verbosity, ..encoding }.encode(&self.epoch, &self.event);
+            let frame = make();
             self.charge.add(frame.len());
             frame
         })

@@ -1,6 +1,7 @@
 //! One reader's way through a feed.
 
 mod catch_up;
+mod collect;
 mod lag;
 mod reset;
 
@@ -12,6 +13,7 @@ use crate::{
     Batch, Batcher, Encoding, Ended, FeedHandle, Page, PageRequest, batch::Place, feed::RingRead,
     pager::Want, view::View,
 };
+pub use collect::{Collected, Due, Form};
 use lag::Lag;
 pub use reset::{Reset, ResetReason};
 

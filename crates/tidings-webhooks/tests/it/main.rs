@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bad_receivers;
+mod dispatching;
 mod http2;
 mod peers;
 mod receiver;
-mod receivers;
 mod reuse;
 mod sending;
 mod site;

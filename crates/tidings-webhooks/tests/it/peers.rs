@@ -15,7 +15,7 @@ const ID: &str = "evt_0192.end_7";
 const BODY: &str = r#"{"seq":7,"type":"note.changed","data":{"text":"naïve — ☃"}}"#;
 
 #[allow(clippy::disallowed_methods, reason = "the libraries look at the wall clock")]
-pub(crate) fn now() -> i64 {
+fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
@@ -29,7 +29,7 @@ fn headers(keys: &[&SigningKey]) -> HeaderMap {
     headers
 }
 
-pub(crate) fn root() -> PathBuf {
+fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

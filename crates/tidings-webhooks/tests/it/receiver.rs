@@ -85,6 +85,11 @@ impl Receiver {
 
 impl Line {
     pub(crate) fn message(&mut self) -> io::Result<()> {
+        self.take().map(drop)
+    }
+
+    /// The next message.
+    pub(crate) fn take(&mut self) -> io::Result<Message> {
         let mut message = Message::default();
         loop {
             let mut line = String::new();
@@ -99,13 +104,8 @@ impl Line {
         let length = message.header("content-length").map_or(0, |length| length.parse().unwrap());
         message.body.resize(length, 0);
         self.reader.read_exact(&mut message.body)?;
-        self.seen.messages.lock().unwrap().push(message);
-        Ok(())
-    }
-
-    /// The message that came last, on whichever connection.
-    pub(crate) fn last(&self) -> Message {
-        self.seen.messages.lock().unwrap().last().unwrap().clone()
+        self.seen.messages.lock().unwrap().push(message.clone());
+        Ok(message)
     }
 
     /// Reads no more than that there is something.

@@ -1,0 +1,121 @@
+//! One endpoint for as long as there is one: delivers while it is active, tries it while it is disabled, waits else.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::{
+    Endpoint, Seq,
+    webhook::{DisabledReason, EndpointState},
+};
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    Shared, probe,
+    runner::{Over, Runner},
+    stats::Standing,
+};
+
+/// Until it begins anew after something failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often an endpoint that is not delivered to is looked at, so that its backlog is seen to age.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Returns when the endpoint is gone (its sender is dropped) or the server stops.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut changes: watch::Receiver<Arc<Endpoint>>,
+    standing: Arc<Standing>,
+) {
+    // How far the store was told that a generation is.
+    let mut told: Option<(u64, Seq)> = None;
+    loop {
+        let endpoint = resumed(&changes.borrow_and_update(), told);
+        standing.set_state(endpoint.state.name());
+        let over = match endpoint.state {
+            EndpointState::Active => deliver(&shared, &endpoint, &standing, &mut changes, &mut told).await,
+            EndpointState::Disabled { reason: DisabledReason::Failing, .. } if endpoint.spec.probe => {
+                probe_while(&shared, &endpoint, &standing, &mut changes).await
+            }
+            EndpointState::Paused { .. } | EndpointState::Disabled { .. } => {
+                rest(&shared, &endpoint, &standing, &mut changes).await
+            }
+        };
+        let gone = changes.has_changed().is_err();
+        if over == Over::Stopped || gone {
+            return;
+        }
+        if over == Over::Anew {
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                _ = changes.changed() => {}
+                () = shared.stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// What the store said may be older than what it was told since.
+fn resumed(endpoint: &Arc<Endpoint>, told: Option<(u64, Seq)>) -> Arc<Endpoint> {
+    match told {
+        Some((generation, cursor)) if generation == endpoint.generation && cursor > endpoint.cursor => {
+            Arc::new(Endpoint { cursor, ..Endpoint::clone(endpoint) })
+        }
+        _ => Arc::clone(endpoint),
+    }
+}
+
+async fn deliver(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<Endpoint>,
+    standing: &Arc<Standing>,
+    changes: &mut watch::Receiver<Arc<Endpoint>>,
+    told: &mut Option<(u64, Seq)>,
+) -> Over {
+    let Some(runner) = Runner::open(shared, Arc::clone(endpoint), Arc::clone(standing)).await else {
+        return Over::Anew;
+    };
+    let (over, cursor) = runner.run(changes).await;
+    *told = Some((endpoint.generation, cursor));
+    over
+}
+
+/// Waits for a change, and keeps the age of what waits up to date.
+async fn rest(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    standing: &Standing,
+    changes: &mut watch::Receiver<Arc<Endpoint>>,
+) -> Over {
+    loop {
+        note_backlog(shared, endpoint, standing).await;
+        tokio::select! {
+            _ = changes.changed() => return Over::Changed,
+            () = shared.stop.cancelled() => return Over::Stopped,
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn probe_while(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<Endpoint>,
+    standing: &Standing,
+    changes: &mut watch::Receiver<Arc<Endpoint>>,
+) -> Over {
+    let every = shared.config.load().probe_every;
+    let pause = every + every.mul_f64(shared.entropy.unit() / 4.0);
+    tokio::select! {
+        over = rest(shared, endpoint, standing, changes) => over,
+        () = sleep(pause) => {
+            probe::try_once(shared, endpoint).await;
+            Over::Changed
+        }
+    }
+}
+
+async fn note_backlog(shared: &Shared, endpoint: &Endpoint, standing: &Standing) {
+    let Some(webhooks) = shared.store.webhooks() else { return };
+    if let Ok(Some(backlog)) = webhooks.backlog(&endpoint.tenant, endpoint.id).await {
+        standing.set_oldest(backlog.oldest);
+        standing.set_retrying(backlog.retrying);
+    }
+}

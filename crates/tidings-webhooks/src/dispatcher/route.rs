@@ -1,0 +1,169 @@
+//! What all attempts of one endpoint have in common, and one attempt.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tidings_core::{
+    Clock, Endpoint, EndpointId, Event, EventId, EventType, Seq, TenantId, Timestamp,
+    webhook::{AttemptFailure, Delivery, Format, Secret},
+};
+use tidings_guard::Policy;
+use tidings_live::Due;
+use zeroize::Zeroizing;
+
+use super::{DispatcherConfig, cloud_events};
+use crate::{
+    sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp, Timeouts},
+    signing::{SigningKey, sign},
+};
+
+/// Opens what endpoints' requests are signed with.
+pub trait OpenSecrets: Send + Sync + 'static {
+    /// The secret's text, `whsec_…` or `whsk_…`; `None` where it does not open, which the opener has logged.
+    fn open(&self, endpoint: &Endpoint, secret: &Secret) -> Option<Zeroizing<String>>;
+}
+
+/// Where an endpoint's messages go, and how they are signed.
+pub(super) struct Route {
+    endpoint: EndpointId,
+    tenant: TenantId,
+    /// `None`: the guard permits its URL no more.
+    destination: Option<Arc<Destination>>,
+    template: HeaderTemplate,
+    keys: Vec<(SigningKey, Option<Timestamp>)>,
+    timeouts: Timeouts,
+    format: Format,
+}
+
+/// An endpoint has no secret that opens: nothing is sent to it unsigned.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("none of the endpoint's secrets can be opened")]
+pub struct Unsigned;
+
+/// One event as an endpoint gets it.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) seq: Seq,
+    pub(super) event: EventId,
+    pub(super) event_type: EventType,
+    pub(super) body: Bytes,
+    /// `None`: it is no more in the log.
+    pub(super) source: Option<Arc<Event>>,
+}
+
+impl Message {
+    pub(super) fn of_due(due: Due) -> Self {
+        let Due { event, body } = due;
+        let (seq, id, event_type) = (event.seq, event.fact.id, event.fact.event_type.clone());
+        Self { seq, event: id, event_type, body, source: Some(event) }
+    }
+
+    /// What was sent before, as it was.
+    pub(super) fn of_row(row: Delivery) -> Self {
+        let Delivery { seq, event, event_type, body, .. } = row;
+        Self { seq, event, event_type, body: body.unwrap_or_default(), source: None }
+    }
+}
+
+impl Route {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        policy: &Policy,
+        secrets: &dyn OpenSecrets,
+        config: &DispatcherConfig,
+    ) -> Result<Self, Unsigned> {
+        let spec = &endpoint.spec;
+        let target = policy.judge_url(&spec.url).ok();
+        let destination = target.and_then(|target| Destination::new(target).ok());
+        let content_type = HeaderValue::from_static(match spec.format {
+            Format::Standard | Format::CloudeventsBinary => "application/json",
+            Format::Cloudevents => "application/cloudevents+json",
+        });
+        let open = |secret: &Secret| {
+            let text = secrets.open(endpoint, secret)?;
+            Some((SigningKey::parse(&text).ok()?, secret.expires_at))
+        };
+        // The newest first: receivers look at the first that they know.
+        let keys: Vec<_> = endpoint.secrets.iter().rev().filter_map(open).collect();
+        if keys.is_empty() {
+            return Err(Unsigned);
+        }
+        let whole = spec.timeout.unwrap_or(config.timeout);
+        Ok(Self {
+            endpoint: endpoint.id,
+            tenant: endpoint.tenant.clone(),
+            destination,
+            template: HeaderTemplate::new(config.version, content_type, &spec.headers),
+            keys,
+            timeouts: Timeouts { connect: whole, first_byte: whole, whole },
+            format: spec.format,
+        })
+    }
+
+    /// One attempt, which waits where as many connections are open as there may be.
+    pub(super) async fn attempt(&self, sender: &Sender, clock: &dyn Clock, message: &Message) -> Attempt {
+        const PAUSE: Duration = Duration::from_millis(100);
+        let Some(destination) = &self.destination else { return refused(message) };
+        loop {
+            let headers = self.headers(message, clock.now());
+            let (body, timeouts) = (message.body.clone(), self.timeouts);
+            match sender.send(Request { destination, headers, body, timeouts }).await {
+                Ok(attempt) => return attempt,
+                Err(_busy) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// The name under which a receiver knows the message again, whichever attempt brings it.
+    pub(super) fn message_id(&self, event: EventId) -> String {
+        format!("{event}_{}", self.endpoint)
+    }
+
+    fn headers(&self, message: &Message, now: Timestamp) -> HeaderMap {
+        let id = self.message_id(message.event);
+        let keys = self.keys.iter().filter(|(_, expires_at)| expires_at.is_none_or(|end| now < end));
+        let signature = sign(keys.map(|(key, _)| key), &id, now.as_secs(), &message.body);
+        let stamp = Stamp { id: &id, timestamp: now.as_secs(), signature, traceparent: None };
+        let mut headers = self.template.stamp(stamp);
+        if self.format == Format::CloudeventsBinary {
+            headers.extend(self.attributes(message));
+        }
+        headers
+    }
+
+    fn attributes(&self, message: &Message) -> Vec<(HeaderName, HeaderValue)> {
+        match &message.source {
+            Some(event) => cloud_events::headers(event.cloud_event_attributes()),
+            None => cloud_events::headers(
+                [
+                    ("id", message.event.to_string()),
+                    ("source", format!("/tenants/{}", self.tenant)),
+                    ("type", message.event_type.to_string()),
+                    ("sequence", message.seq.to_string()),
+                    ("tenantid", self.tenant.to_string()),
+                ]
+                .into_iter(),
+            ),
+        }
+    }
+}
+
+/// No packet went out.
+fn refused(message: &Message) -> Attempt {
+    Attempt {
+        status: None,
+        failure: Some(AttemptFailure::Refused),
+        latency: Duration::ZERO,
+        request_bytes: u32::try_from(message.body.len()).unwrap_or(u32::MAX),
+        answer_bytes: 0,
+        answer: Bytes::new(),
+        retry_after: None,
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}

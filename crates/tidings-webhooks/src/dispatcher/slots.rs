@@ -1,0 +1,141 @@
+//! How many attempts are under way on this node, and whose.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use tidings_core::TenantId;
+use tokio::sync::Notify;
+
+/// The attempts that may be under way at once.
+///
+/// A tenant gets another slot only while it has fewer than are free. So one that takes all it can get has half of them,
+/// two have a third each, and there is always room for one that has none: receivers that hang cost their own tenant.
+/// Attempts that are no first ones have at most a quarter.
+#[derive(Debug)]
+pub(super) struct Slots {
+    again_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// Taken by attempts that are no first ones.
+    again: usize,
+    taken: HashMap<TenantId, usize, RandomState>,
+    /// Who was refused, in order. Beyond [`Slots::WAITING_MAX`] nobody is added: who is refused looks again by itself.
+    waiting: VecDeque<Arc<Notify>>,
+}
+
+/// An attempt that is under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    tenant: TenantId,
+    again: bool,
+}
+
+impl Slots {
+    const WAITING_MAX: usize = 4_096;
+    /// Who is told of one slot that became free: not each of them may take it.
+    const TOLD: usize = 4;
+
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        let state = State { free: max, again: 0, taken: HashMap::default(), waiting: VecDeque::new() };
+        Arc::new(Self { again_max: (max / 4).max(1), state: Mutex::new(state) })
+    }
+
+    /// A slot, or `bell` rings when it may be worth asking again.
+    pub(super) fn take(self: &Arc<Self>, tenant: &TenantId, again: bool, bell: &Arc<Notify>) -> Option<Slot> {
+        let mut state = self.state.lock();
+        let has = state.taken.get(tenant).copied().unwrap_or(0);
+        if has >= state.free || (again && state.again >= self.again_max) {
+            if state.waiting.len() < Self::WAITING_MAX {
+                state.waiting.push_back(Arc::clone(bell));
+            }
+            return None;
+        }
+        state.free -= 1;
+        state.again += usize::from(again);
+        match state.taken.get_mut(tenant) {
+            Some(taken) => *taken += 1,
+            None => drop(state.taken.insert(tenant.clone(), 1)),
+        }
+        drop(state);
+        Some(Slot { slots: Arc::clone(self), tenant: tenant.clone(), again })
+    }
+
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.state.lock().taken.values().sum()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let told = {
+            let mut state = self.slots.state.lock();
+            state.free += 1;
+            state.again -= usize::from(self.again);
+            if let Some(taken) = state.taken.get_mut(&self.tenant) {
+                *taken -= 1;
+                if *taken == 0 {
+                    state.taken.remove(&self.tenant);
+                }
+            }
+            let told = state.waiting.len().min(Slots::TOLD);
+            state.waiting.drain(..told).collect::<smallvec::SmallVec<[_; Slots::TOLD]>>()
+        };
+        told.iter().for_each(|bell| bell.notify_one());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::new(name).expect("valid")
+    }
+
+    fn all(slots: &Arc<Slots>, name: &str, again: bool) -> Vec<Slot> {
+        let (tenant, bell) = (tenant(name), Arc::default());
+        std::iter::from_fn(|| slots.take(&tenant, again, &bell)).collect()
+    }
+
+    #[test]
+    fn a_greedy_tenant_leaves_room_for_the_others() {
+        let slots = Slots::new(12);
+        let a = all(&slots, "a", false);
+        assert_eq!(a.len(), 6);
+        let b = all(&slots, "b", false);
+        assert_eq!(b.len(), 3);
+        assert_eq!(all(&slots, "c", false).len(), 2);
+        drop((a, b));
+        assert_eq!(slots.taken(), 0);
+    }
+
+    #[test]
+    fn retries_have_their_own_share() {
+        let slots = Slots::new(16);
+        let again = all(&slots, "a", true);
+        assert_eq!(again.len(), 4);
+        assert_eq!(all(&slots, "b", true).len(), 0);
+        assert_eq!(all(&slots, "b", false).len(), 6);
+    }
+
+    #[tokio::test]
+    async fn who_was_refused_hears_of_a_free_slot() {
+        let slots = Slots::new(2);
+        let (bell, tenant) = (Arc::default(), tenant("a"));
+        let slot = slots.take(&tenant, false, &bell).expect("free");
+        assert!(slots.take(&tenant, false, &bell).is_none());
+        drop(slot);
+        bell.notified().await;
+        assert!(slots.take(&tenant, false, &bell).is_some());
+    }
+}

@@ -1,0 +1,130 @@
+//! States, rates and replays.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidings_core::{
+    Rate,
+    webhook::{DisabledReason, EndpointState, Resume},
+};
+use tidings_store::EndpointChange;
+use tidings_webhooks::dispatcher::DispatcherConfig;
+
+use super::{
+    partner::{Does, Partner},
+    works::{Works, spec},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gone_disables_and_enabling_goes_on_where_it_stood() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::doing(|_, before| if before == 0 { Does::Say("410 Gone") } else { Does::Take });
+    let mut wanted = spec(&partner.url());
+    wanted.concurrency = 1;
+    let id = works.endpoint(wanted).await;
+    works.publish("note.created", 3).await;
+    let disabled = async || matches!(works.stored(id).await.state, EndpointState::Disabled { .. });
+    works.until("it is disabled", disabled).await;
+    assert_eq!(works.stored(id).await.state.reason(), Some(DisabledReason::Gone));
+    assert_eq!(partner.messages().len(), 1);
+    let (kind, data) = works.events(3).await.remove(0);
+    assert_eq!(
+        (&*kind, &data["reason"], &data["endpoint_id"]),
+        ("webhook.disabled", &json!("gone"), &json!(id))
+    );
+    works.until("it is counted", async || works.dispatcher.stats().disabled == 1).await;
+    works.change(id, EndpointChange::Enable(Resume::Cursor)).await;
+    partner.has_taken(&[1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_fails_for_too_long_is_disabled_and_heals_by_a_probe() {
+    let config = DispatcherConfig {
+        disable_after: Duration::from_millis(500),
+        probe_every: Duration::from_millis(300),
+        ..DispatcherConfig::default()
+    };
+    let works = Works::open(config).await;
+    let back = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_back = back.clone();
+    let partner = Partner::doing(move |_, _| {
+        if is_back.load(std::sync::atomic::Ordering::SeqCst) { Does::Take } else { Does::Say("500 No") }
+    });
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.publish("note.created", 1).await;
+    let disabled = async || works.stored(id).await.state.reason() == Some(DisabledReason::Failing);
+    works.until("it is disabled", disabled).await;
+    works.publish("note.created", 2).await;
+    back.store(true, std::sync::atomic::Ordering::SeqCst);
+    works.until("it is active", async || works.stored(id).await.state == EndpointState::Active).await;
+    // The second is webhook.disabled itself.
+    partner.has_taken(&[1, 2, 3, 4]);
+    works.until("nothing is left", async || works.deliveries(id, false).await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_endpoint_gets_nothing_until_it_is_enabled() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let (paused, other) = (Partner::taking(), Partner::taking());
+    let id = works.endpoint(spec(&paused.url())).await;
+    works.endpoint(spec(&other.url())).await;
+    works.publish("note.created", 1).await;
+    paused.has_taken(&[1]);
+    works.change(id, EndpointChange::Pause).await;
+    works.until("it is counted", async || works.dispatcher.stats().paused == 1).await;
+    works.publish("note.created", 2).await;
+    other.has_taken(&[1, 2, 3]);
+    assert_eq!(paused.taken(), [1]);
+    works.change(id, EndpointChange::Enable(Resume::Now)).await;
+    works.until("it is active", async || works.dispatcher.stats().active == 2).await;
+    works.publish("note.created", 1).await;
+    paused.has_taken(&[1, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_rate_holds_for_all_its_endpoints_and_is_seen() {
+    let rate = Rate { count: 10, per: Duration::from_hours(1) };
+    let works =
+        Works::open(DispatcherConfig { rate_per_tenant: Some(rate), ..DispatcherConfig::default() }).await;
+    let (a, b) = (Partner::taking(), Partner::taking());
+    works.endpoint(spec(&a.url())).await;
+    works.endpoint(spec(&b.url())).await;
+    works.until("both are there", async || works.dispatcher.stats().active == 2).await;
+    works.publish("note.created", 20).await;
+    works.until("both are held back", async || works.dispatcher.stats().throttled == 2).await;
+    works.until("all went", async || works.dispatcher.stats().in_flight == 0).await;
+    assert_eq!(a.messages().len() + b.messages().len(), 10);
+    assert!(works.dispatcher.stats().oldest_age > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_sent_again_under_the_same_ids() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::taking();
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.publish("note.created", 6).await;
+    partner.has_taken(&[1, 2, 3, 4, 5, 6]);
+    works.cursor_reaches(id, 6).await;
+    works.replay_range(id, 2, 4).await;
+    let messages = partner.wait(9);
+    works.until("the replay is over", async || works.replays(id).await == 0).await;
+    let mut again: Vec<_> = messages[6..].iter().map(super::super::receiver::Message::seq).collect();
+    again.sort_unstable();
+    assert_eq!(again, [2, 3, 4]);
+    for message in &messages[6..] {
+        let first = messages.iter().find(|first| first.seq() == message.seq()).unwrap();
+        assert_eq!(first.header("webhook-id"), message.header("webhook-id"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_is_sent_at_once_and_logged_nowhere() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::taking();
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.change(id, EndpointChange::Pause).await;
+    let attempt = works.dispatcher.test(&works.stored(id).await).await.unwrap();
+    assert_eq!(attempt.status, Some(200));
+    assert_eq!(partner.messages()[0].json()["type"], "webhook.test");
+    assert!(works.events(0).await.is_empty() && works.attempts(id).await.is_empty());
+}

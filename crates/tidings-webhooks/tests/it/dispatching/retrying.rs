@@ -1,0 +1,103 @@
+//! What failed is tried again, on a schedule, and then given up.
+
+use std::time::Duration;
+
+use tidings_core::webhook::{AttemptFailure, DeliveryState};
+use tidings_store::ReplayWhat;
+use tidings_webhooks::dispatcher::DispatcherConfig;
+
+use super::{
+    partner::{Does, Partner},
+    works::{Works, spec},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_event_holds_no_other_back_and_comes_again_under_its_id() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner =
+        Partner::doing(
+            |message, before| {
+                if message.seq() == 1 && before < 6 { Does::Say("500 Oh No") } else { Does::Take }
+            },
+        );
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.publish("note.created", 5).await;
+    partner.has_taken(&[1, 2, 3, 4, 5]);
+    assert_eq!(partner.taken().last(), Some(&1), "the others did not wait for it");
+    works.until("the row goes", async || works.deliveries(id, false).await.is_empty()).await;
+    works.cursor_reaches(id, 5).await;
+    let of_first: Vec<_> =
+        works.attempts(id).await.into_iter().filter(|tried| tried.seq.get() == 1).collect();
+    let told: Vec<_> = of_first.iter().map(|tried| (tried.number, tried.status, tried.failure)).collect();
+    let failed = Some(AttemptFailure::Status);
+    assert_eq!(told, [(1, Some(500), failed), (2, Some(500), failed), (3, Some(200), None)]);
+    let messages = partner.messages();
+    let mut ids: Vec<_> = messages
+        .iter()
+        .filter(|message| message.seq() == 1)
+        .map(|message| message.header("webhook-id").unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), 3);
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "every attempt has the same id");
+    assert!(works.stored(id).await.failing_since.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_try_it_is_a_dead_letter_that_can_be_sent_again() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::doing(|_, before| if before < 3 { Does::Close } else { Does::Take });
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.publish("note.created", 1).await;
+    works.until("it is dead", async || works.deliveries(id, true).await.len() == 1).await;
+    let dead = works.deliveries(id, true).await.remove(0);
+    let DeliveryState::Dead { attempts: 3, failure: AttemptFailure::Closed, .. } = dead.state else {
+        panic!("{:?}", dead.state)
+    };
+    assert_eq!(dead.body.unwrap(), partner.messages()[0].body, "as it was sent");
+    works.cursor_reaches(id, 1).await;
+    assert_eq!(works.dispatcher.stats().dead, 1);
+    works.replay(id, ReplayWhat::Failures).await;
+    partner.has_taken(&[1]);
+    works.until("the row goes", async || works.deliveries(id, true).await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_makes_the_endpoint_quiet() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner =
+        Partner::doing(
+            |_, before| {
+                if before == 0 { Does::Say("429 Slow Down\r\nRetry-After: 3") } else { Does::Take }
+            },
+        );
+    let mut wanted = spec(&partner.url());
+    wanted.concurrency = 1;
+    let id = works.endpoint(wanted).await;
+    works.publish("note.created", 4).await;
+    works.until("it is throttled", async || works.dispatcher.stats().throttled == 1).await;
+    partner.has_taken(&[1, 2, 3, 4]);
+    works.until("all is told", async || works.attempts(id).await.len() == 5).await;
+    let attempts = works.attempts(id).await;
+    assert_eq!(attempts[0].failure, Some(AttemptFailure::Throttled));
+    let quiet = attempts[1].at.since(attempts[0].at);
+    assert!(quiet >= Duration::from_secs(3), "it was sent to after {quiet:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_and_refused_addresses_are_failures_and_followed_by_nothing() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let silent = Partner::taking();
+    let to = format!("302 Found\r\nLocation: {}", silent.url());
+    let to: &'static str = Box::leak(to.into_boxed_str());
+    let partner = Partner::doing(move |_, _| Does::Say(to));
+    let redirecting = works.endpoint(spec(&partner.url())).await;
+    let inside = works.endpoint(spec("http://169.254.169.254/latest/meta-data")).await;
+    works.publish("note.created", 1).await;
+    for (id, failure) in [(redirecting, AttemptFailure::Redirect), (inside, AttemptFailure::Refused)] {
+        works.until("it is dead", async || works.deliveries(id, true).await.len() == 1).await;
+        assert!(works.attempts(id).await.iter().all(|attempt| attempt.failure == Some(failure)));
+        assert_eq!(works.attempts(id).await.len(), 3);
+    }
+    assert_eq!(silent.messages().len(), 0);
+}
