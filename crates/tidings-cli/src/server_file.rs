@@ -1,6 +1,11 @@
 //! `server.json` in the data folder: where the running server listens.
 
-use std::{io, path::Path};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,23 +21,45 @@ pub(crate) struct ServerFile {
 
 impl ServerFile {
     pub(crate) fn read(data: &Path) -> Option<Self> {
-        let text = std::fs::read(data.join(NAME)).ok()?;
+        let text = fs::read(data.join(NAME)).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Whole or not at all: a reader never sees half a file.
+    /// Whole or not at all: a reader never sees half a file. Makes the folder where it is missing, for its owner
+    /// alone, as the embedded store does: a server on a database may be the first to want it.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(data)?;
         let draft = data.join(format!(".{NAME}.{}", self.pid));
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        std::fs::write(&draft, text)?;
-        std::fs::rename(draft, data.join(NAME))
+        fs::write(&draft, text)?;
+        fs::rename(draft, data.join(NAME))
     }
 
     /// Only its own: another server may have started meanwhile.
     pub(crate) fn remove(&self, data: &Path) {
         if Self::read(data).as_ref() == Some(self) {
-            let _ = std::fs::remove_file(data.join(NAME));
+            let _ = fs::remove_file(data.join(NAME));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_folder_is_made_for_its_owner_alone() {
+        let outer = tempfile::tempdir().expect("a folder");
+        let data = outer.path().join("some/data");
+        let file = ServerFile { url: "http://127.0.0.1:1".into(), ops_url: None, pid: 7 };
+        file.write(&data).expect("written");
+        assert_eq!(ServerFile::read(&data).as_ref(), Some(&file));
+        let mode = fs::metadata(&data).expect("made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        file.remove(&data);
+        assert_eq!(ServerFile::read(&data), None);
     }
 }

@@ -53,7 +53,7 @@ async fn serve(loaded: Loaded, paint: Paint, set_log_filter: impl Fn(&str)) -> a
         pid: std::process::id(),
     };
     if let Err(error) = file.write(&data) {
-        // A server on a database needs no folder of its own.
+        // A server on a database needs no folder that can be written.
         if matches!(server.app().settings().get().server.store_choice()?, StoreChoice::Sqlite) {
             return Err(error).with_context(|| format!("writing server.json in {}", data.display()));
         }
@@ -83,6 +83,20 @@ fn announce(server: &Server, file: &ServerFile, data: &Path, paint: Paint) {
         eprintln!("This first start made an administrator key: {}", err.bold(key.display()));
         eprintln!("Elsewhere use it as: TIDINGS_URL={} TIDINGS_TOKEN=$(cat {})", file.url, key.display());
     }
+    if ServerFile::read(data).as_ref() == Some(file) && data.join("admin.key").exists() {
+        suggest(data, paint);
+    } else {
+        // Of the nodes on one database, the first alone has the key in its folder.
+        eprintln!(
+            "Client commands need TIDINGS_URL={} and a TIDINGS_TOKEN: `tidings keys admin` prints one",
+            file.url
+        );
+    }
+}
+
+/// What to try first.
+fn suggest(data: &Path, paint: Paint) {
+    let err = paint.err();
     let program = std::env::args().next().unwrap_or_else(|| "tidings".into());
     // The client commands look into `data` unless they are told.
     let elsewhere = if data == Path::new("data") || data == Path::new("./data") {
