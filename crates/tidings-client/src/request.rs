@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{
     Method, Response,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use secrecy::ExposeSecret as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,13 +27,23 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     body: Option<Bytes>,
     idempotency_key: Option<String>,
+    connection_after: ConnectionAfter,
     timeout: Duration,
+}
+
+/// What becomes of a call's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectionAfter {
+    Kept,
+    Closed,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         let timeout = Duration::from_secs(35);
-        Self { method, path: path.into(), query: Vec::new(), body: None, idempotency_key: None, timeout }
+        let connection_after = ConnectionAfter::Kept;
+        let (path, query, body, idempotency_key) = (path.into(), Vec::new(), None, None);
+        Self { method, path, query, body, idempotency_key, connection_after, timeout }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -70,6 +80,12 @@ impl Call {
     /// A repeat under the same key returns the first outcome.
     pub(crate) fn idempotency_key(mut self, key: Option<&str>) -> Self {
         self.idempotency_key = key.map(str::to_owned);
+        self
+    }
+
+    /// Its connection is used for nothing else afterwards: a load balancer may send a repeat to another node.
+    pub(crate) const fn closing(mut self) -> Self {
+        self.connection_after = ConnectionAfter::Closed;
         self
     }
 
@@ -130,6 +146,9 @@ impl Client {
         }
         if let Some(key) = &call.idempotency_key {
             request = request.header("idempotency-key", key);
+        }
+        if call.connection_after == ConnectionAfter::Closed {
+            request = request.header(CONNECTION, "close");
         }
         let url = url.to_string();
         let unreachable = |source: reqwest::Error| ClientError::Unreachable {

@@ -131,13 +131,14 @@ impl Client {
     }
 
     /// Has the server answer this worker's waiting [`lease`](Self::lease) calls at once; returns how many
-    /// it found.
+    /// it found. Of several servers each knows of the calls that wait at it alone: each call goes over a
+    /// connection of its own, so that behind a load balancer a repeat comes to another.
     pub async fn end_polls(&self, worker: &WorkerName) -> Result<usize, ClientError> {
         #[derive(Deserialize)]
         struct Stopped {
             polls: usize,
         }
-        let call = Call::post("api/v1/leases/stop").json(&serde_json::json!({ "worker": worker }));
+        let call = Call::post("api/v1/leases/stop").json(&serde_json::json!({ "worker": worker })).closing();
         Ok(self.call::<Stopped>(call).await?.polls)
     }
 

@@ -262,6 +262,34 @@ async fn a_lease_that_comes_as_the_worker_stops_goes_back() {
     assert_eq!(asked(&fake, "release").len(), 1, "{:?}", fake.lines());
 }
 
+/// Behind a load balancer the poll waits at one node, and the first words come to others.
+#[tokio::test]
+async fn a_worker_that_stops_asks_over_new_connections_until_its_poll_is_answered() {
+    let (told, words) = (Arc::new(tokio::sync::Notify::new()), AtomicU32::new(0));
+    let held = Answer::Held(told.clone(), lease(Duration::from_secs(30)));
+    let fake = Fake::start(move |request| match request.line.as_str() {
+        "POST /api/v1/leases" => held.clone(),
+        "POST /api/v1/leases/stop" if words.fetch_add(1, Ordering::SeqCst) < 2 => {
+            Answer::Json(200, r#"{"polls":0}"#.into())
+        }
+        "POST /api/v1/leases/stop" => {
+            told.notify_one();
+            Answer::Json(200, r#"{"polls":1}"#.into())
+        }
+        _ => ok(),
+    })
+    .await;
+    let shutdown = CancellationToken::new();
+    let work =
+        tokio::spawn(Worker::new(fake.client(), config(), never_run(), Unobserved).run(shutdown.clone()));
+    until_asked(&fake, "leases").await;
+    shutdown.cancel();
+    work.await.expect("no panic").expect("stops in order");
+    let stops = asked(&fake, "stop");
+    assert_eq!((stops.len(), asked(&fake, "release").len()), (3, 1), "{:?}", fake.lines());
+    assert!(stops.iter().all(|stop| stop.header("connection") == Some("close")));
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_be_told_to_answer_is_not_waited_for() {
     let held = Answer::Held(Arc::default(), lease(Duration::from_secs(30)));
