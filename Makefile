@@ -3,9 +3,10 @@
 DATA ?= data
 LISTEN ?= 127.0.0.1:3000
 OPS_LISTEN ?= 127.0.0.1:9464
+SOAK ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt bench clean
+.PHONY: help run test lint fmt bench soak clean
 
 help: ## Print this list.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,11 @@ bench: ## Run the benchmarks against their references (ARGS= goes to tidings-ben
 	@scripts/prepare bench
 	@. scripts/env && cargo build --release --locked -p tidings-cli -p tidings-bench
 	@target/release/tidings-bench $(or $(ARGS),all) --server target/release/tidings
+
+soak: ## Run the cluster's tests for long, SOAK= seconds (600) under each fault, one after another.
+	@scripts/prepare test
+	@. scripts/env && cargo build --locked -p tidings-cli
+	@. scripts/env && TIDINGS_SOAK=$(SOAK) cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 cluster::
 
 clean: ## Remove what was built. Data folders stay.
 	@. scripts/env && cargo clean

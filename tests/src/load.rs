@@ -41,11 +41,14 @@ impl Load {
     /// # Panics
     /// When a promise was broken.
     pub fn run(&self, fault: impl FnOnce(&Self)) -> Vec<Vec<Follower>> {
+        let start = Instant::now();
         let readers: Vec<Vec<_>> = thread::scope(|scope| {
             let abort = Abort(&self.stage);
             let running: Vec<_> = self.tenants.iter().map(|t| t.spawn(scope, &self.stage)).collect();
             fault(self);
+            let faults = start.elapsed();
             let readers = self.finish(running);
+            println!("{} acknowledged; faults {faults:?}, all {:?}", self.acknowledged(), start.elapsed());
             abort.disarm();
             readers
         });

@@ -1,6 +1,7 @@
 //! What the whole promises, shown on the real binary over real sockets.
 
 mod catching_up;
+mod cluster;
 mod crash;
 mod credentials;
 mod interop;
