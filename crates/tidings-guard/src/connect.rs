@@ -4,7 +4,7 @@ use parking_lot::RwLock;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Dns, DnsConfig, Policy, Refusal, Resolve, ResolveError, Target};
+use crate::{Dns, Policy, Refusal, Resolve, ResolveError, Target};
 
 mod addresses;
 mod dial;
@@ -35,7 +35,7 @@ impl ConnectorConfig {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
-            resolver: Arc::new(Dns::new(DnsConfig::from_system())),
+            resolver: Arc::new(Dns::system()),
             extra_roots: Vec::new(),
             http2: true,
             proxy: None,

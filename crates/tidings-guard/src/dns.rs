@@ -8,11 +8,13 @@ use crate::resolve::{Answer, Resolve, ResolveError, Resolving};
 
 use cache::Cache;
 use message::Kind;
+use system::System;
 
 mod cache;
 mod config;
 mod exchange;
 mod message;
+mod system;
 
 pub use config::DnsConfig;
 
@@ -25,47 +27,73 @@ pub struct Dns(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    config: DnsConfig,
+    source: Source,
     cache: Cache,
     lookups: Semaphore,
 }
 
+#[derive(Debug)]
+enum Source {
+    Fixed(Arc<DnsConfig>),
+    System(System),
+}
+
 impl Dns {
     pub fn new(config: DnsConfig) -> Self {
+        Self::of(&Arc::new(config), Source::Fixed)
+    }
+
+    /// The servers of `/etc/resolv.conf` and the names of `/etc/hosts`, which are read again a few seconds after they have
+    /// changed. The search list is not used: names are complete.
+    pub fn system() -> Self {
+        let system = System::new();
+        let config = system.config();
+        Self::of(&config, |_| Source::System(system))
+    }
+
+    fn of(config: &Arc<DnsConfig>, source: impl FnOnce(Arc<DnsConfig>) -> Source) -> Self {
         let (cache, lookups) = (Cache::new(config.names_max), Semaphore::new(config.lookups_max));
-        Self(Arc::new(Shared { config, cache, lookups }))
+        Self(Arc::new(Shared { source: source(Arc::clone(config)), cache, lookups }))
     }
 
     async fn lookup(&self, name: &str) -> Result<Answer, ResolveError> {
-        let shared = &*self.0;
-        if let Some(addresses) = shared.config.hosts.get(name) {
+        let (shared, config) = (&*self.0, self.0.source.config());
+        if let Some(addresses) = config.hosts.get(name) {
             return Ok(Answer { addresses: addresses.clone(), ttl: Duration::ZERO });
         }
         if let Some(answer) = shared.cache.get(name, Instant::now()) {
             return Ok(answer);
         }
         let _permit = shared.lookups.acquire().await.map_err(|_| ResolveError::Failed)?;
-        let (v6, v4) = tokio::join!(self.ask(name, Kind::V6), self.ask(name, Kind::V4));
+        let (v6, v4) = tokio::join!(ask(&config, name, Kind::V6), ask(&config, name, Kind::V4));
         let mut answer = both(v6, v4)?;
-        answer.ttl = answer.ttl.min(shared.config.ttl_max);
+        answer.ttl = answer.ttl.min(config.ttl_max);
         shared.cache.put(name, &answer, Instant::now());
         Ok(answer)
     }
+}
 
-    /// One server after the other, for as many rounds as are configured. That a name does not exist is an answer.
-    async fn ask(&self, name: &str, kind: Kind) -> Result<Answer, ResolveError> {
-        let config = &self.0.config;
-        let mut last = ResolveError::Failed;
-        for _ in 0..config.rounds {
-            for server in &config.servers {
-                match exchange::ask(*server, name, kind, config.timeout).await {
-                    Err(error @ (ResolveError::Failed | ResolveError::TimedOut)) => last = error,
-                    answered => return answered,
-                }
+impl Source {
+    fn config(&self) -> Arc<DnsConfig> {
+        match self {
+            Self::Fixed(config) => Arc::clone(config),
+            Self::System(system) => system.config(),
+        }
+    }
+}
+
+/// One server after the other, for as many rounds as are configured. That a name does not exist is an answer.
+async fn ask(config: &DnsConfig, name: &str, kind: Kind) -> Result<Answer, ResolveError> {
+    let mut last = ResolveError::Failed;
+    for _ in 0..config.rounds {
+        for server in &config.servers {
+            match exchange::ask(*server, name, kind, config.timeout).await {
+                Err(error @ (ResolveError::Failed | ResolveError::TimedOut)) => last = error,
+                answered => return answered,
             }
         }
-        Err(last)
     }
+    Err(last)
 }
 
 impl Resolve for Dns {

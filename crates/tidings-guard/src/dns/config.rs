@@ -1,5 +1,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -37,12 +38,11 @@ impl DnsConfig {
         }
     }
 
-    /// The servers of `/etc/resolv.conf` and the names of `/etc/hosts`, as they are now. Its search list is not used: names
-    /// are complete.
-    pub fn from_system() -> Self {
+    /// A file that cannot be read has nothing in it.
+    pub(super) fn from_files(resolv_conf: &Path, hosts_file: &Path) -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let mut config = Self::new(servers(&read("/etc/resolv.conf")));
-        config.hosts = hosts(&read("/etc/hosts"));
+        let mut config = Self::new(servers(&read(resolv_conf)));
+        config.hosts = hosts(&read(hosts_file));
         config
     }
 }

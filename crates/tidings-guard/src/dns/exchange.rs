@@ -21,30 +21,33 @@ pub(super) async fn ask(
     kind: Kind,
     timeout: Duration,
 ) -> Result<Answer, ResolveError> {
-    let id = rand::random();
-    let question = message::question(id, name, kind).map_err(|_| ResolveError::NotFound)?;
-    let read = |bytes: &[u8]| message::read(bytes, id, name, kind);
     let deadline = Instant::now() + timeout;
-    let asked = async {
-        match by_udp(server, &question, read).await? {
-            Some(answer) => Ok::<_, io::Error>(answer),
-            None => by_tcp(server, &question, read).await,
-        }
-    };
-    match timeout_at(deadline, asked).await {
+    match timeout_at(deadline, by_any(server, name, kind)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(ResolveError::Failed),
         Err(_) => Err(ResolveError::TimedOut),
     }
 }
 
-/// From a port of its own, and heard from that server alone. Strays are passed over until the time is up. Nothing: the
-/// answer was cut.
-async fn by_udp(
-    server: SocketAddr,
-    question: &[u8],
-    read: impl Fn(&[u8]) -> Reading,
-) -> io::Result<Option<Result<Answer, ResolveError>>> {
+/// By UDP; where the server does not know extensions, without them; where the answer was cut, by TCP.
+async fn by_any(server: SocketAddr, name: &str, kind: Kind) -> io::Result<Result<Answer, ResolveError>> {
+    for extended in [true, false] {
+        let id = rand::random();
+        let Ok(question) = message::question(id, name, kind, extended) else {
+            return Ok(Err(ResolveError::NotFound));
+        };
+        let read = |bytes: &[u8]| message::read(bytes, id, name, kind);
+        match by_udp(server, &question, read).await? {
+            Reading::Answer(answer) => return Ok(answer),
+            Reading::Cut => return by_tcp(server, &question, read).await,
+            Reading::Plain | Reading::Stray => {}
+        }
+    }
+    Ok(Err(ResolveError::Failed))
+}
+
+/// From a port of its own, and heard from that server alone. Strays are passed over until the time is up.
+async fn by_udp(server: SocketAddr, question: &[u8], read: impl Fn(&[u8]) -> Reading) -> io::Result<Reading> {
     let any: SocketAddr =
         if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).await?;
@@ -54,9 +57,8 @@ async fn by_udp(
     loop {
         let length = socket.recv(&mut buffer).await?;
         match read(&buffer[..length]) {
-            Reading::Answer(answer) => return Ok(Some(answer)),
-            Reading::Cut => return Ok(None),
             Reading::Stray => {}
+            reading => return Ok(reading),
         }
     }
 }
@@ -73,6 +75,6 @@ async fn by_tcp(
     stream.read_exact(&mut answer).await?;
     Ok(match read(&answer) {
         Reading::Answer(answer) => answer,
-        Reading::Cut | Reading::Stray => Err(ResolveError::Failed),
+        Reading::Cut | Reading::Plain | Reading::Stray => Err(ResolveError::Failed),
     })
 }

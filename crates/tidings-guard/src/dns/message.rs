@@ -38,25 +38,39 @@ pub(super) enum Reading {
     Answer(Result<Answer, ResolveError>),
     /// To be asked for again by TCP.
     Cut,
+    /// The server does not know extensions: to be asked for again without.
+    Plain,
     /// Not the answer to this question.
     Stray,
 }
 
-pub(super) fn question(id: u16, name: &str, kind: Kind) -> Result<Vec<u8>, SimpleDnsError> {
+/// With room for a larger answer than the 512 bytes of old, where `extended`.
+pub(super) fn question(id: u16, name: &str, kind: Kind, extended: bool) -> Result<Vec<u8>, SimpleDnsError> {
     let mut packet = Packet::new_query(id);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     packet.questions.push(Question::new(Name::new(name)?, kind.record().into(), CLASS::IN.into(), false));
-    *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: UDP_BYTES, version: 0 });
+    if extended {
+        *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: UDP_BYTES, version: 0 });
+    }
     packet.build_bytes_vec()
 }
 
 /// Reads a stranger's bytes. Whatever does not repeat our question is not an answer to it.
 pub(super) fn read(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
-    if header_buffer::id(bytes) != Ok(id) || !plausible(bytes) {
+    if header_buffer::id(bytes) != Ok(id) {
+        return Reading::Stray;
+    }
+    // It may say no more than its head.
+    if is_answer(bytes)
+        && matches!(header_buffer::rcode(bytes), Ok(RCODE::FormatError | RCODE::NotImplemented))
+    {
+        return Reading::Plain;
+    }
+    if !plausible(bytes) {
         return Reading::Stray;
     }
     let Ok(packet) = Packet::parse(bytes) else { return Reading::Answer(Err(ResolveError::Failed)) };
-    if !packet.has_flags(PacketFlag::RESPONSE) || !repeats(&packet, name, kind) {
+    if !is_answer(bytes) || !repeats(&packet, name, kind) {
         return Reading::Stray;
     }
     if packet.has_flags(PacketFlag::TRUNCATION) {
@@ -67,6 +81,10 @@ pub(super) fn read(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
         RCODE::NameError => Err(ResolveError::NotFound),
         _ => Err(ResolveError::Failed),
     })
+}
+
+fn is_answer(bytes: &[u8]) -> bool {
+    header_buffer::has_flags(bytes, PacketFlag::RESPONSE) == Ok(true)
 }
 
 /// The parser makes room for as many records as the head announces: no more than the bytes can hold.
@@ -180,7 +198,7 @@ mod tests {
         assert_eq!(read(&bytes, 8, "a.example", Kind::V4), Reading::Stray);
         assert_eq!(read(&bytes, 7, "b.example", Kind::V4), Reading::Stray);
         assert_eq!(read(&bytes, 7, "a.example", Kind::V6), Reading::Stray);
-        let question = question(7, "a.example", Kind::V4).unwrap();
+        let question = question(7, "a.example", Kind::V4, true).unwrap();
         assert_eq!(read_a(&question), Reading::Stray, "our own question, sent back");
     }
 

@@ -50,7 +50,8 @@ async fn a_server_that_fails_is_followed_by_the_next() {
 #[tokio::test]
 async fn a_cut_answer_is_asked_for_by_tcp_and_a_stray_one_passed_over() {
     let site = Site::open();
-    let replies: [fn() -> Reply; 4] = [
+    let replies: [fn() -> Reply; 5] = [
+        || Reply::Plain(vec![ip("127.0.0.2")]),
         || Reply::Cut(vec![ip("127.0.0.2")]),
         || Reply::After(vec![0; 3], vec![ip("127.0.0.2")]),
         || Reply::After(vec![0xff; 512], vec![ip("127.0.0.2")]),

@@ -24,6 +24,8 @@ pub(crate) enum Reply {
     Nothing,
     /// By UDP; by TCP, the addresses.
     Cut(Vec<IpAddr>),
+    /// Says that it does not understand, to a question with extensions; to one without, the addresses.
+    Plain(Vec<IpAddr>),
     /// Sends this before the answer.
     After(Vec<u8>, Vec<IpAddr>),
 }
@@ -38,16 +40,8 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     pub(crate) fn start(rule: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::bind("127.0.0.1:0".parse().unwrap(), rule)
-    }
-
-    pub(crate) fn bind(
-        addr: SocketAddr,
-        rule: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
-    ) -> Self {
-        let udp = UdpSocket::bind(addr).unwrap();
+        let (udp, tcp) = sockets();
         let addr = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(addr).unwrap();
         let (rule, asked): (Arc<Rule>, _) = (Arc::new(rule), Arc::<Mutex<Vec<_>>>::default());
         let (by_tcp, log) = (Arc::clone(&rule), Arc::clone(&asked));
         thread::spawn(move || serve_udp(&udp, &*rule, &log));
@@ -62,6 +56,16 @@ impl NameServer {
 
     pub(crate) fn was_silent(&self) -> bool {
         self.asked.lock().unwrap().is_empty()
+    }
+}
+
+/// On one port, which the other protocol may find taken.
+fn sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
     }
 }
 
@@ -125,7 +129,13 @@ fn answer(query: &Packet<'_>, kind: TYPE, reply: &Reply, udp: bool) -> Option<Ve
         Reply::Broken => *packet.rcode_mut() = RCODE::ServerFailure,
         Reply::Nothing => return None,
         Reply::Cut(_) if udp => packet.set_flags(PacketFlag::TRUNCATION),
-        Reply::Cut(ips) | Reply::After(_, ips) => packet.answers.extend(records(&asked, 60, ips, kind)),
+        Reply::Plain(_) if query.opt().is_some() => {
+            packet.questions.clear();
+            *packet.rcode_mut() = RCODE::FormatError;
+        }
+        Reply::Plain(ips) | Reply::Cut(ips) | Reply::After(_, ips) => {
+            packet.answers.extend(records(&asked, 60, ips, kind));
+        }
     }
     Some(packet.build_bytes_vec_compressed().unwrap())
 }

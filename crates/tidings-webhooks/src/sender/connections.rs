@@ -69,6 +69,10 @@ impl Sender {
             let connection = Http1::new(stream, permit).await.map_err(|error| Failed::http1(&error))?;
             return Ok(Connection::Http1(Box::new(connection), false));
         }
+        // Many may have set out at once for a host that they knew nothing of: one connection is enough for all.
+        if let Some(stream) = self.0.pool.shared(request.destination.key()) {
+            return Ok(Connection::Http2(stream, true));
+        }
         let connection = Arc::new(Http2::new(stream, permit).await.map_err(|error| Failed::http2(&error))?);
         let stream = Http2::stream(&connection).ok_or(Failed::new(AttemptFailure::Internal))?;
         self.0.pool.share(request.destination.key(), connection);

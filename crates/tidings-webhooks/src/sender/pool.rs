@@ -109,6 +109,12 @@ impl Pool {
         drop(connection);
     }
 
+    /// A place on a connection that others have opened meanwhile.
+    pub(super) fn shared(&self, key: &Key) -> Option<Stream> {
+        let hosts = self.hosts.lock();
+        hosts.by_key.get(key)?.shared.iter().filter(|shared| shared.is_sound()).find_map(Http2::stream)
+    }
+
     pub(super) fn share(&self, key: &Key, connection: Arc<Http2>) {
         if let Some(host) = self.hosts.lock().by_key.get_mut(key) {
             host.shared.push(connection);

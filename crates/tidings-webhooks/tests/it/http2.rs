@@ -172,6 +172,20 @@ async fn many_messages_go_by_one_connection_at_a_time() {
     assert!(!parts.headers.contains_key("host") && !parts.headers.contains_key("connection"));
 }
 
+#[tokio::test]
+async fn those_that_set_out_at_once_end_up_on_one_connection() {
+    let certificates = Certificates::new("IP:127.0.0.1");
+    let (addr, seen) = http2(&certificates, Does::Answer(200, 2));
+    let (site, url) = (site(&certificates), format!("https://{addr}/"));
+    let attempts = futures_join((0..20).map(|_| site.send(&url, PATIENT))).await;
+    assert!(attempts.iter().all(|attempt| attempt.failure.is_none()));
+    assert_eq!(seen.requests.lock().unwrap().len(), 20);
+    let before = seen.connections.load(Ordering::SeqCst);
+    assert!(site.sender.connections() < before, "{} of {before} are kept", site.sender.connections());
+    futures_join((0..20).map(|_| site.send(&url, PATIENT))).await;
+    assert_eq!(seen.connections.load(Ordering::SeqCst), before, "none was opened anew");
+}
+
 /// Without a runtime's help: all are polled by this task.
 async fn futures_join<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();

@@ -40,7 +40,7 @@ impl Runner {
             Next::Delivered => self.delivered(kind, &message, number),
             Next::Again(next_at) => self.again(kind, message, number, next_at),
             Next::Dead(failure) => {
-                self.dead(kind, &message, DeliveryState::Dead { attempts: number, at: now, failure })
+                self.dead(kind, &message, DeliveryState::Dead { attempts: number, at: now, failure });
             }
         }
     }
