@@ -10,6 +10,7 @@
 //! whose plans the server keeps.
 
 mod alone;
+mod append;
 mod cluster;
 mod codec;
 mod commit;
@@ -77,6 +78,9 @@ struct Inner {
     concurrency: HashMap<JobType, u32>,
     turns: Turns,
     history: Arc<History>,
+    /// Tenants that need not be made.
+    known: append::Known,
+    append_sql: String,
     commit_sql: String,
     fire_sql: String,
     report_sql: String,
@@ -109,8 +113,10 @@ impl PostgresStore {
             concurrency: config.concurrency,
             turns: Turns::default(),
             history,
-            commit_sql: write::statement("commit", COMMIT_PARAMETERS),
-            fire_sql: write::statement("fire", FIRE_PARAMETERS),
+            known: append::Known::default(),
+            append_sql: write::statement(append::COLUMNS, "append", append::PARAMETERS),
+            commit_sql: write::statement(write::COLUMNS, "commit", COMMIT_PARAMETERS),
+            fire_sql: write::statement(write::COLUMNS, "fire", FIRE_PARAMETERS),
             report_sql: reports::statement(),
             node: Id(node),
             retained_to: Mutex::new(None),

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use tidings_core::{Epoch, Event, TenantId, job::Moment};
 
 use super::{
-    Inner,
+    Inner, append,
     plan::Plan,
-    write::{self, Written},
+    write::{self, Arrays, Written},
 };
 use crate::{Command, CommandError, CommitError, Committed, Maintain, Operation, Outcome};
 use answer::{Answer, Settled};
@@ -145,14 +145,24 @@ impl Inner {
     }
 
     async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {
-        let arrays = write::Arrays::of(plan);
+        let epochs = self.known.epochs(plan, &*self.entropy);
+        let order = append::Order::of(plan, &epochs);
+        let (sql, arrays) = match &order {
+            Some(order) => (&self.append_sql, Arrays::appended(plan, order)),
+            None if plan.schedules.is_empty() => (&self.commit_sql, Arrays::of(plan, &epochs)),
+            None => (&self.fire_sql, Arrays::of(plan, &epochs)),
+        };
         let injected = self.time.injected();
         let mut parameters = vec![(&injected as &(dyn tokio_postgres::types::ToSql + Sync), INT8)];
         parameters.extend(arrays.parameters());
-        let sql = if plan.schedules.is_empty() { &self.commit_sql } else { &self.fire_sql };
         let row = self.lanes.call(lane, sql, &parameters).await?;
-        let written = write::read(&row).map_err(|error| CommitError::Unknown(error.to_string()))?;
+        let written = match &order {
+            Some(order) => append::read(&row, plan, order),
+            None => write::read(&row),
+        };
+        let written = written.map_err(|error| CommitError::Unknown(error.to_string()))?.missed(plan);
         self.time.heard(written.now);
+        self.known.learn(plan, &written);
         self.remember_heads(plan, &written);
         Ok(written)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use tidings_core::{Entropy, Epoch, Job, NewEvent, Schedule, TenantId, Timestamp, job::Step};
+use tidings_core::{Job, NewEvent, Schedule, TenantId, Timestamp, job::Step};
 
 use crate::Idempotency;
 
@@ -28,8 +28,6 @@ pub(super) struct Plan {
 pub(super) struct PlannedTenant {
     pub(super) id: TenantId,
     pub(super) create: bool,
-    /// Its name for its history, where it is made.
-    pub(super) epoch: Epoch,
 }
 
 #[derive(Debug)]
@@ -86,16 +84,9 @@ impl Plan {
         self.units.is_empty()
     }
 
-    pub(super) fn unit(
-        &mut self,
-        tenant: &TenantId,
-        create: bool,
-        any_state: bool,
-        entropy: &dyn Entropy,
-    ) -> UnitNo {
+    pub(super) fn unit(&mut self, tenant: &TenantId, create: bool, any_state: bool) -> UnitNo {
         let place = *self.places.entry(tenant.clone()).or_insert_with(|| {
-            let epoch = Epoch::generate(entropy);
-            self.tenants.push(PlannedTenant { id: tenant.clone(), create: false, epoch });
+            self.tenants.push(PlannedTenant { id: tenant.clone(), create: false });
             self.tenants.len() - 1
         });
         self.tenants[place].create |= create;

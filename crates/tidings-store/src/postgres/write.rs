@@ -47,6 +47,16 @@ pub(super) struct Repeat {
 }
 
 impl Written {
+    /// Who was to be made and was thought to be there has to be looked at again.
+    pub(super) fn missed(mut self, plan: &Plan) -> Self {
+        for (verdict, unit) in self.verdicts.iter_mut().zip(&plan.units) {
+            if *verdict == Verdict::UnknownTenant && plan.tenants[unit.tenant].create {
+                *verdict = Verdict::Moved;
+            }
+        }
+        self
+    }
+
     /// What an empty plan comes to.
     pub(super) const fn nothing() -> Self {
         Self {
@@ -60,6 +70,11 @@ impl Written {
 }
 
 impl Verdict {
+    /// A code of the column that holds verdicts, the first.
+    pub(super) fn read(at: Columns<'_>, code: i16) -> codec::Result<Self> {
+        Self::from_code(code).ok_or_else(|| at.unreadable(0, &format!("{code} is no verdict")))
+    }
+
     fn from_code(code: i16) -> Option<Self> {
         Some(match code {
             0 => Self::Done,
@@ -91,20 +106,21 @@ impl<T: tokio_postgres::types::ToSql + Send + Sync> Column for T {
     }
 }
 
+/// What `tidings.commit` and `tidings.fire` return, in the order that [`read`] reads.
+pub(super) const COLUMNS: &str =
+    "verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now, epochs";
+
 /// The statement: with so many parameters.
-pub(super) fn statement(function: &str, parameters: usize) -> String {
+pub(super) fn statement(columns: &str, function: &str, parameters: usize) -> String {
     let places: Vec<_> = (1..=parameters).map(|n| format!("${n}")).collect();
-    format!(
-        "SELECT verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now, epochs
-         FROM tidings.{function}({})",
-        places.join(", ")
-    )
+    format!("SELECT {columns} FROM tidings.{function}({})", places.join(", "))
 }
 
 impl<'p> Arrays<'p> {
-    pub(super) fn of(plan: &'p Plan) -> Self {
-        let mut arrays = Self { columns: Vec::with_capacity(64) };
-        arrays.tenants(plan);
+    /// `epochs`: what the histories of tenants are called that this call makes.
+    pub(super) fn of(plan: &'p Plan, epochs: &'p [Option<Epoch>]) -> Self {
+        let mut arrays = Self::with_capacity(64);
+        arrays.tenants(plan, epochs);
         arrays.events(plan);
         arrays.job_states(plan);
         arrays.job_specs(plan);
@@ -116,21 +132,25 @@ impl<'p> Arrays<'p> {
         arrays
     }
 
+    pub(super) fn with_capacity(columns: usize) -> Self {
+        Self { columns: Vec::with_capacity(columns) }
+    }
+
     pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
         self.columns.iter().map(|(column, column_type)| (column.as_parameter(), column_type.clone()))
     }
 
-    fn push<T>(&mut self, column_type: Type, values: impl Iterator<Item = T>)
+    pub(super) fn push<T>(&mut self, column_type: Type, values: impl Iterator<Item = T>)
     where
         T: tokio_postgres::types::ToSql + Send + Sync + 'p,
     {
         self.columns.push((Box::new(values.collect::<Vec<T>>()), column_type));
     }
 
-    fn tenants(&mut self, plan: &'p Plan) {
+    fn tenants(&mut self, plan: &'p Plan, epochs: &'p [Option<Epoch>]) {
         self.push(Type::TEXT_ARRAY, plan.tenants.iter().map(|t| t.id.as_str()));
-        self.push(Type::BOOL_ARRAY, plan.tenants.iter().map(|t| t.create));
-        self.push(Type::TEXT_ARRAY, plan.tenants.iter().map(|t| t.epoch.as_str()));
+        self.push(Type::BOOL_ARRAY, epochs.iter().map(Option::is_some));
+        self.push(Type::TEXT_ARRAY, epochs.iter().map(|epoch| epoch.as_ref().map(Epoch::as_str)));
         self.push(Type::INT4_ARRAY, plan.units.iter().map(|u| place(u.tenant)));
         self.push(Type::BOOL_ARRAY, plan.units.iter().map(|u| u.any_state));
     }
@@ -238,7 +258,7 @@ impl<'p> Arrays<'p> {
 }
 
 /// PostgreSQL counts from 1.
-const fn place(at: usize) -> i32 {
+pub(super) const fn place(at: usize) -> i32 {
     at as i32 + 1
 }
 
@@ -251,16 +271,11 @@ pub(super) fn read(row: &Row) -> codec::Result<Written> {
     let codes: Vec<i16> = codec::list(row, 0)?;
     let mut verdicts = Vec::with_capacity(codes.len());
     for code in codes {
-        let known = Verdict::from_code(code);
-        verdicts.push(known.ok_or_else(|| at.unreadable(0, &format!("{code} is no verdict")))?);
+        verdicts.push(Verdict::read(at, code)?);
     }
     let heads: Vec<Option<i64>> = codec::list(row, 1)?;
     let times: Vec<Option<i64>> = codec::list(row, 2)?;
-    let tenants = heads
-        .into_iter()
-        .zip(times)
-        .map(|(head, time)| head.map(|head| (seq(head), Timestamp::from_micros(time.unwrap_or_default()))))
-        .collect();
+    let tenants = heads.into_iter().zip(times).map(|(base, time)| head(base, time)).collect();
     let units: Vec<i32> = codec::list(row, 3)?;
     let outcomes: Vec<String> = codec::list(row, 4)?;
     let bases: Vec<Option<i64>> = codec::list(row, 5)?;
@@ -277,8 +292,17 @@ pub(super) fn read(row: &Row) -> codec::Result<Written> {
         })
         .collect();
     let names: Vec<Option<String>> = codec::list(row, 8)?;
-    let epochs = names.into_iter().map(|name| name.and_then(|name| Epoch::parse(&name).ok())).collect();
+    let epochs = names.iter().map(|name| epoch(name.as_deref())).collect();
     Ok(Written { verdicts, tenants, epochs, repeats, now: at.time(7)? })
+}
+
+/// A tenant's head before the write, and the time of its events; `None`: it is not there, or may not write.
+pub(super) fn head(base: Option<i64>, time: Option<i64>) -> Option<(Seq, Timestamp)> {
+    base.map(|base| (seq(base), Timestamp::from_micros(time.unwrap_or_default())))
+}
+
+pub(super) fn epoch(name: Option<&str>) -> Option<Epoch> {
+    name.and_then(|name| Epoch::parse(name).ok())
 }
 
 const fn seq(n: i64) -> Seq {

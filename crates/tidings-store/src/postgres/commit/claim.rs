@@ -54,7 +54,7 @@ impl Decider<'_> {
             if self.looked.taken.insert(job.id)
                 && let Ok(step) = job.expire(self.at)
             {
-                let unit = self.plan.unit(&tenant, false, true, self.at.entropy);
+                let unit = self.plan.unit(&tenant, false, true);
                 self.plan.step(unit, Some(version), step, None);
                 units.push(unit);
             }

@@ -92,7 +92,7 @@ impl Decider<'_> {
 
     /// A unit of a tenant that takes writes.
     pub(super) fn unit(&mut self, tenant: &TenantId, create: bool) -> UnitNo {
-        self.plan.unit(tenant, create, false, self.at.entropy)
+        self.plan.unit(tenant, create, false)
     }
 
     pub(super) fn remember(
