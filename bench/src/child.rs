@@ -44,6 +44,10 @@ impl Child {
         Ok(self.0.try_wait()?)
     }
 
+    pub(crate) fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+
     /// Asks it to end, unless it has: once it was waited for, its id may be another process's.
     fn terminate(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {

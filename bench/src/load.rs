@@ -11,6 +11,7 @@
 mod clock;
 mod crowd;
 mod fanout;
+mod hop;
 mod http;
 mod idle;
 mod jobs;
@@ -27,6 +28,7 @@ pub(crate) mod websocket;
 
 pub use clock::Ticker;
 pub use fanout::{FanoutLoad, FanoutReport, OFFERED_MIN, fanout};
+pub use hop::{HopLoad, HopReport, hop};
 pub use idle::{IdleLoad, IdleReport, idle};
 pub use jobs::{JobLoad, JobReport, jobs};
 pub use latency::{Latencies, LatencySummary};

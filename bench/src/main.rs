@@ -27,6 +27,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
+    /// The `node_modules` that `graphile-worker` is installed in.
+    #[arg(long, value_name = "FOLDER", default_value = "target/graphile/node_modules")]
+    graphile: PathBuf,
+
     /// How often each contender runs; figures are medians.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -73,6 +77,7 @@ fn run() -> anyhow::Result<ExitCode> {
     let options = Options {
         server: arguments.server,
         folder: arguments.data.unwrap_or_else(std::env::temp_dir),
+        graphile: arguments.graphile,
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         patience: std::time::Duration::from_secs(arguments.patience),
         quick: arguments.quick,

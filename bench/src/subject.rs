@@ -28,15 +28,47 @@ struct Bound {
     pid: u32,
 }
 
+/// What nodes share; without it a server has the embedded store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared {
+    pub(crate) store: Option<String>,
+    pub(crate) redis: Option<String>,
+}
+
+impl Shared {
+    /// The program with what it needs to know of it, for all that it is asked to do.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(store) = &self.store {
+            command.env("TIDINGS_SERVER__STORE", store);
+            command.env("TIDINGS_SECRETS__MASTER_KEY", "07".repeat(32));
+        }
+        if let Some(redis) = &self.redis {
+            command.env("TIDINGS_SERVER__REDIS", redis);
+        }
+        command
+    }
+}
+
 const TENANT: &str = "bench";
 const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work";
 
 impl Subject {
     /// Starts `program` and waits until it answers; `settings` are further `key=value`.
     pub(crate) fn start(program: &Path, folder: &Path, settings: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(&Shared::default(), program, folder, settings)
+    }
+
+    /// Starts it as one of the nodes of a cluster.
+    pub(crate) fn start_on(
+        shared: &Shared,
+        program: &Path,
+        folder: &Path,
+        settings: &[&str],
+    ) -> anyhow::Result<Self> {
         let data = folder.join("data");
         std::fs::create_dir_all(&data)?;
-        let mut command = Command::new(program);
+        let mut command = shared.command(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data"])
             .arg(&data);
@@ -47,7 +79,7 @@ impl Subject {
         let mut child = Child::spawn(&mut command, &log)?;
         let bound = wait_until_bound(&mut child, &data.join("server.json"))
             .with_context(|| format!("{} did not start:\n{}", program.display(), tail(&log)))?;
-        let token = token(program, &data)?;
+        let token = token(shared.command(program), &data)?;
         let target = Target::tidings(&bound.url, &token, None)?;
         // The tenant is there before the load: making tenants is limited, and a thousand subscribers
         // that arrive at one that is not there yet are refused.
@@ -55,8 +87,12 @@ impl Subject {
         Ok(Self { child, target })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     pub(crate) fn processes(&self) -> Processes {
-        Processes(vec![self.child.pid()])
+        Processes::of(vec![self.child.pid()])
     }
 }
 
@@ -78,8 +114,7 @@ fn wait_until_bound(child: &mut Child, file: &PathBuf) -> anyhow::Result<Bound> 
     }
 }
 
-fn token(program: &Path, data: &Path) -> anyhow::Result<String> {
-    let mut command = Command::new(program);
+fn token(mut command: Command, data: &Path) -> anyhow::Result<String> {
     command
         .args(["token", "--tenant", TENANT, "--user", "bench", "--scope", SCOPES, "--ttl", "12h", "--data"])
         .arg(data);

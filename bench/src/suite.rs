@@ -1,12 +1,14 @@
 //! The benchmarks themselves: each runs Tidings and its references in turn within every round, so that
 //! a drift of the machine meets all of them, and compares medians.
 
+mod cluster;
 mod commit;
 mod fanout;
 mod idle;
 mod jobs;
 mod paced;
 mod postgres;
+mod postgres_jobs;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +34,8 @@ pub struct Options {
     /// Where data folders are made: it decides the disk.
     pub folder: PathBuf,
     pub rounds: usize,
+    /// Where `graphile-worker` is installed: a `node_modules`.
+    pub graphile: PathBuf,
     /// How long a run waits for a quiet machine before it starts all the same.
     pub patience: Duration,
     /// Shorter and smaller, to see that everything works; the targets are not judged by it.
@@ -52,6 +56,10 @@ pub enum Benchmark {
     Jobs,
     /// Durable publishes on PostgreSQL, against pgbench inserting the same.
     Postgres,
+    /// Whole job cycles on PostgreSQL, against graphile-worker.
+    PostgresJobs,
+    /// What a hop over Redis adds, and fan-out on a node that hears everything that way.
+    Bus,
     All,
 }
 
@@ -60,7 +68,8 @@ impl Benchmark {
     pub fn each(self) -> Vec<Self> {
         match self {
             Self::All => {
-                vec![Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs, Self::Postgres]
+                let embedded = [Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs];
+                embedded.into_iter().chain([Self::Postgres, Self::PostgresJobs, Self::Bus]).collect()
             }
             one => vec![one],
         }
@@ -74,6 +83,8 @@ impl Benchmark {
             Self::Idle => idle::run(options).map(|o| vec![o]),
             Self::Jobs => jobs::run(options).map(|o| vec![o]),
             Self::Postgres => postgres::run(options).map(|o| vec![o]),
+            Self::PostgresJobs => postgres_jobs::run(options).map(|o| vec![o]),
+            Self::Bus => cluster::run(options),
             Self::All => {
                 let mut outcomes = Vec::new();
                 for one in self.each() {
@@ -115,7 +126,7 @@ impl Contender {
             }
             Self::Bare(writes) => {
                 let (child, target) = start_bare(writes)?;
-                let processes = Processes(vec![child.pid()]);
+                let processes = Processes::of(vec![child.pid()]);
                 (Server::Bare(child), target, processes)
             }
             Self::Nchan { workers } => {

@@ -161,6 +161,14 @@ impl Redis {
         *running = Some(process);
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.process().as_ref().expect("it runs").pid()
+    }
+
     /// SIGSTOP: connections stay, and nobody answers.
     ///
     /// # Panics

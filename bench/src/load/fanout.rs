@@ -18,7 +18,10 @@ use super::{
 /// Publishing to many subscribers who all get everything.
 #[derive(Debug, Clone)]
 pub struct FanoutLoad {
+    /// Where the subscribers are.
     pub target: Target,
+    /// Where is published, if on another node.
+    pub publish_to: Option<Target>,
     pub transport: Transport,
     /// May be 0: then it measures publishing alone.
     pub subscribers: usize,
@@ -35,6 +38,8 @@ pub struct FanoutLoad {
     pub behind_max: u64,
     /// Whose CPU time counts as the server's.
     pub processes: Processes,
+    /// What is part of the measurement beside it.
+    pub beside: Processes,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,7 +107,7 @@ pub fn fanout(load: &FanoutLoad) -> anyhow::Result<FanoutReport> {
     crowd.idle(&mut poll, SETTLE)?;
     let publishers = Publishers::connect(
         &poll,
-        &load.target,
+        load.publish_to.as_ref().unwrap_or(&load.target),
         load.pace,
         load.publishers,
         load.message_bytes,
@@ -136,6 +141,7 @@ struct Mark {
     stamped: u64,
     server_cpu_s: f64,
     own_cpu_s: f64,
+    beside_cpu_s: f64,
     busy_s: f64,
 }
 
@@ -158,6 +164,7 @@ impl Run<'_> {
             stamped: self.stamped,
             server_cpu_s: self.load.processes.cpu_s()?,
             own_cpu_s: Processes::own().cpu_s()?,
+            beside_cpu_s: self.load.beside.cpu_s()?,
             busy_s: machine_busy_s()?,
         })
     }
@@ -222,6 +229,7 @@ impl Run<'_> {
         let published = end.acknowledged - start.acknowledged;
         let cpu_s = end.server_cpu_s - start.server_cpu_s;
         let own_cpu_s = end.own_cpu_s - start.own_cpu_s;
+        let beside_cpu_s = end.beside_cpu_s - start.beside_cpu_s;
         let mut faults = self.crowd.faults(self.publishers.acknowledged);
         faults.refused = self.publishers.refused + self.publishers.unanswered();
         if faults.first.is_none() {
@@ -243,7 +251,7 @@ impl Run<'_> {
             cpu_s_per_million: cpu_s * 1e6 / deliveries.max(1) as f64,
             cpu_us_per_publish: cpu_s * 1e6 / published.max(1) as f64,
             generator_load: own_cpu_s / seconds,
-            others_load: (end.busy_s - start.busy_s - cpu_s - own_cpu_s).max(0.0) / seconds,
+            others_load: (end.busy_s - start.busy_s - cpu_s - own_cpu_s - beside_cpu_s).max(0.0) / seconds,
             latency: self.meter.latencies.summary(),
             acknowledgement: self.meter.acknowledgements.summary(),
             faults,

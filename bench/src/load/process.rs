@@ -2,23 +2,42 @@
 
 use anyhow::Context as _;
 
+use super::process_tree::ProcessTree;
+
 /// The processes of one server.
 #[derive(Debug, Clone, Default)]
-pub struct Processes(pub Vec<u32>);
+pub struct Processes {
+    own: Vec<u32>,
+    /// What it works on, such as a database: only their time counts.
+    behind: Vec<ProcessTree>,
+}
 
 impl Processes {
+    pub const fn of(pids: Vec<u32>) -> Self {
+        Self { own: pids, behind: Vec::new() }
+    }
+
     pub fn own() -> Self {
-        Self(vec![std::process::id()])
+        Self::of(vec![std::process::id()])
+    }
+
+    /// Counts the CPU time of another program, with all that it started, as the server's.
+    #[must_use]
+    pub fn with_tree(mut self, pid: u32) -> Self {
+        self.behind.push(ProcessTree(pid));
+        self
     }
 
     /// CPU time used so far, user and system, in seconds.
     pub fn cpu_s(&self) -> anyhow::Result<f64> {
-        self.0.iter().map(|pid| cpu_s(*pid)).sum()
+        let own: f64 = self.own.iter().map(|pid| cpu_s(*pid)).sum::<anyhow::Result<f64>>()?;
+        let behind: f64 = self.behind.iter().map(|tree| tree.cpu_s()).sum::<anyhow::Result<f64>>()?;
+        Ok(own + behind)
     }
 
     /// Resident memory now, in KiB. Shared pages are divided among those who share them.
     pub fn resident_kib(&self) -> anyhow::Result<f64> {
-        self.0.iter().map(|pid| resident_kib(*pid)).sum()
+        self.own.iter().map(|pid| resident_kib(*pid)).sum()
     }
 }
 

@@ -275,6 +275,7 @@ mod tests {
         std::thread::spawn(move || bare.run());
         fanout(&FanoutLoad {
             target: Target::plain(addr),
+            publish_to: None,
             transport,
             subscribers: 20,
             pace,
@@ -284,6 +285,7 @@ mod tests {
             measure: Duration::from_millis(200),
             behind_max: 100,
             processes: Processes::own(),
+            beside: Processes::default(),
         })
         .expect("the load runs")
     }

@@ -46,7 +46,7 @@ impl Nchan {
     pub(crate) fn processes(&self) -> anyhow::Result<Processes> {
         let mut all = self.child.descendants()?;
         all.push(self.child.pid());
-        Ok(Processes(all))
+        Ok(Processes::of(all))
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{Contender, Measured, Options, in_turn};
 use crate::{
-    load::{FanoutLoad, FanoutReport, Pace, Transport, fanout},
+    load::{FanoutLoad, FanoutReport, Pace, Processes, Transport, fanout},
     reference::bare::Writes,
     report::{Bound, Check, Figure, Outcome, Row, median},
 };
@@ -41,6 +41,7 @@ fn one(options: &Options, transport: Transport) -> anyhow::Result<Outcome> {
         let running = contender.start(options)?;
         fanout(&FanoutLoad {
             target: running.target.clone(),
+            publish_to: None,
             transport,
             subscribers: SUBSCRIBERS,
             pace: Pace::Saturated { in_flight: IN_FLIGHT },
@@ -50,6 +51,7 @@ fn one(options: &Options, transport: Transport) -> anyhow::Result<Outcome> {
             measure: Duration::from_secs(if options.quick { 1 } else { 4 }),
             behind_max: 256,
             processes: running.processes.clone(),
+            beside: Processes::default(),
         })
     })?;
     let rate = |index: usize| median(reports[index].iter().map(|r| r.deliveries_per_s));

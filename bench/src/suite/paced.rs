@@ -6,7 +6,7 @@ use super::{
     in_turn,
 };
 use crate::{
-    load::{FanoutLoad, Pace, Transport, fanout},
+    load::{FanoutLoad, Pace, Processes, Transport, fanout},
     reference::bare::Writes,
     report::{Bound, Check, Outcome, median},
 };
@@ -27,6 +27,7 @@ fn one(options: &Options, transport: Transport) -> anyhow::Result<Outcome> {
         let running = contender.start(options)?;
         fanout(&FanoutLoad {
             target: running.target.clone(),
+            publish_to: None,
             transport,
             subscribers: SUBSCRIBERS,
             pace: Pace::Paced { per_second: PER_SECOND },
@@ -36,6 +37,7 @@ fn one(options: &Options, transport: Transport) -> anyhow::Result<Outcome> {
             measure: Duration::from_secs(if options.quick { 1 } else { 6 }),
             behind_max: u64::MAX,
             processes: running.processes.clone(),
+            beside: Processes::default(),
         })
     })?;
     let cpu = |index: usize| median(reports[index].iter().map(|r| r.cpu_s_per_million));

@@ -124,7 +124,7 @@ impl Bench {
         if self.target.url.is_none() {
             let own = OwnServer::start(self.subscribers + 200)?;
             let target = Target::tidings(&own.url, &own.token, None)?;
-            return Ok(Subject { target, processes: Processes(vec![own.pid()]), _own: Some(own) });
+            return Ok(Subject { target, processes: Processes::of(vec![own.pid()]), _own: Some(own) });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tenant = runtime.block_on(self.target.connect())?.tenant().cloned();
@@ -132,12 +132,13 @@ impl Bench {
         let tenant = tenant.as_ref().map(tidings_core::TenantId::as_str);
         let target = Target::tidings(&resolved.url, resolved.token.expose_secret(), tenant)
             .context("tidings bench loads plain http:// servers only")?;
-        Ok(Subject { target, processes: Processes(Vec::new()), _own: None })
+        Ok(Subject { target, processes: Processes::of(Vec::new()), _own: None })
     }
 
     fn fanout_load(&self, subject: &Subject, transport: Transport, subscribers: usize) -> FanoutLoad {
         FanoutLoad {
             target: subject.target.clone(),
+            publish_to: None,
             transport,
             subscribers,
             pace: Pace::Saturated { in_flight: if subscribers == 0 { 64 } else { 16 } },
@@ -147,6 +148,7 @@ impl Bench {
             measure: self.seconds,
             behind_max: 256,
             processes: subject.processes.clone(),
+            beside: Processes::default(),
         }
     }
 }
