@@ -30,7 +30,8 @@ pub use error::{AuthError, Cause, ConfigError, KeysError, MintError, Outage};
 pub use master_key::{MasterKey, MasterKeyError, MasterKeyId, MasterKeys, UnsealError};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use server_keys::{
-    AdminKey, Rewrapped, ServerKeys, TokenRequest, read_admin_key, read_shared_admin_key, rewrap,
+    AdminKey, Rewrapped, ServerKeys, TokenRequest, WebhookSecrets, read_admin_key, read_shared_admin_key,
+    rewrap,
 };
 pub use ticket::{Ticket, TicketRequest};
 

@@ -4,6 +4,7 @@ mod admin;
 mod files;
 mod format;
 mod shared;
+mod webhooks;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,16 +20,18 @@ use tidings_core::{Clock, Entropy, EventId, Pattern, ScopeSet, TenantId, UserId}
 use tidings_store::Cluster;
 use zeroize::Zeroizing;
 
-use crate::{MasterKeys, SERVER_ISSUER, error::KeysError, jwt::VerificationKey};
+use crate::{MasterKey, MasterKeys, SERVER_ISSUER, error::KeysError, jwt::VerificationKey};
 
 pub use admin::{AdminKey, read_admin_key, read_shared_admin_key};
 pub use shared::{Rewrapped, rewrap};
+pub use webhooks::WebhookSecrets;
 
 const SIGNING_FILE: &str = "signing.key";
 const TICKET_FILE: &str = "ticket.key";
+const MASTER_FILE: &str = "master.key";
 
-/// The key that signs this server's tokens (Ed25519), the key of its tickets, and where the
-/// administrator's API key is kept.
+/// The key that signs this server's tokens (Ed25519), the key of its tickets, what the secrets of webhooks are
+/// sealed under, and where the administrator's API key is kept.
 ///
 /// A server alone has them as files of its data folder: 0600 in a folder of 0700, whole or not at all,
 /// never overwritten. Servers on one database share one set, sealed under their [`MasterKeys`]. Clones share one set.
@@ -38,8 +41,10 @@ pub struct ServerKeys(Arc<Inner>);
 struct Inner {
     /// Where the administrator's key is written.
     data: PathBuf,
-    /// What the shared ones are sealed under.
-    master: Option<MasterKeys>,
+    /// What the shared ones and, in every store, the secrets of webhooks are sealed under.
+    master: MasterKeys,
+    /// Whether the others are in the database too.
+    shared: bool,
     signing: Ed25519KeyPair,
     kid: String,
     ticket: Zeroizing<[u8; 32]>,
@@ -85,7 +90,15 @@ impl ServerKeys {
         })?;
         let ticket = format::read_ticket_key(&text)
             .ok_or(KeysError::Malformed { path: data.join(TICKET_FILE), what: "32 bytes in base64url" })?;
-        Ok(Self::new(data, None, signing, ticket, entropy, clock))
+        let text = files::read_or_create(&data.join(MASTER_FILE), &*entropy, || {
+            format::new_ticket_key(&random(&*entropy))
+        })?;
+        let master: MasterKey = text.parse().map_err(|_| KeysError::Malformed {
+            path: data.join(MASTER_FILE),
+            what: "32 bytes in base64url",
+        })?;
+        let master = MasterKeys::new(master, None);
+        Ok(Self::new(data, (master, false), signing, ticket, entropy, clock))
     }
 
     /// Reads the keys from the database that the servers share, and makes those that are missing; `data`
@@ -107,19 +120,19 @@ impl ServerKeys {
             place.read_or_create(shared::TICKET, || format::new_ticket_key(&random(&*entropy))).await?.text;
         let ticket =
             format::read_ticket_key(&text).ok_or(KeysError::SharedMalformed { name: shared::TICKET })?;
-        Ok(Self::new(data, Some(master), signing, ticket, entropy, clock))
+        Ok(Self::new(data, (master, true), signing, ticket, entropy, clock))
     }
 
     fn new(
         data: &Path,
-        master: Option<MasterKeys>,
+        (master, shared): (MasterKeys, bool),
         signing: Ed25519KeyPair,
         ticket: Zeroizing<[u8; 32]>,
         entropy: Arc<dyn Entropy>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(signing.public_key().as_ref())[..12]);
-        Self(Arc::new(Inner { data: data.to_owned(), master, signing, kid, ticket, clock, entropy }))
+        Self(Arc::new(Inner { data: data.to_owned(), master, shared, signing, kid, ticket, clock, entropy }))
     }
 
     /// Names the signing key: letters, digits, `-` and `_`. Servers that share their keys have the same.

@@ -18,6 +18,7 @@ use crate::{
     config::Loaded,
     drain::Drain,
     duties::Duties,
+    endpoints::Endpoints,
     health::Health,
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
@@ -42,6 +43,7 @@ struct Parts {
     hub: Hub,
     delivery: Delivery,
     gate: Gate,
+    endpoints: Endpoints,
     admin: TenantAdmin,
     admin_key: AdminKey,
     desk: Desk,
@@ -112,6 +114,7 @@ impl App {
     pub fn reload(&self, loaded: &Loaded) -> Result<(), StartError> {
         let config = &loaded.config;
         self.authenticator().reload(&config.auth.to_auth()?)?;
+        self.0.endpoints.reload(config)?;
         self.0.settings.reload(config);
         let LiveConfig { lag, slow_clients, .. } = config.to_live();
         self.0.hub.limit_lag(lag, slow_clients);

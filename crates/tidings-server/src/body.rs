@@ -125,6 +125,20 @@ where
     }
 }
 
+/// The fields of an object, to be looked at one by one.
+pub(crate) fn object(text: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+    read(text).map(|Object(fields)| fields)
+}
+
+/// What a value says that was read before; `path` is where it stands in the body.
+pub(crate) fn value<T: DeserializeOwned>(value: serde_json::Value, path: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inner = error.path().to_string();
+        let path = if inner == "." { path.to_owned() } else { format!("{path}.{inner}") };
+        invalid(&path, error.inner())
+    })
+}
+
 fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();

@@ -16,6 +16,7 @@ mod sections;
 mod server;
 mod streams;
 mod value;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub use secrets::Secrets;
 pub use sections::{Cors, Create, Drain, Jobs, Live, Log, LogFormat, Retention, SlowClientsSetting, Tenants};
 pub use server::{Mode, Role, Server, StoreChoice};
 pub use value::{Off, RateText, Span};
+pub use webhooks::Webhooks;
 
 /// Every effective value.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -42,6 +44,7 @@ pub struct Config {
     pub live: Live,
     pub tenants: Tenants,
     pub jobs: Jobs,
+    pub webhooks: Webhooks,
     pub limits: Limits,
     pub drain: Drain,
     pub retention: Retention,
@@ -58,6 +61,7 @@ impl Config {
         self.cors.validate()?;
         self.live.validate()?;
         self.jobs.validate()?;
+        self.webhooks.validate()?;
         self.limits.validate()?;
         self.drain.validate()?;
         self.retention.validate()?;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidings_core::{Clock, Entropy, EventId, JobId, ScheduleId, Timestamp};
+use tidings_core::{Clock, EndpointId, Entropy, EventId, JobId, ReplayId, ScheduleId, Timestamp};
 
 /// Makes ids that rise, also within one millisecond: jobs of one array are listed and leased in its
 /// order.
@@ -38,6 +38,16 @@ impl Ids {
     pub(crate) fn schedule(&self) -> ScheduleId {
         let (time, place) = self.next();
         ScheduleId::generate(time, &place)
+    }
+
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        let (time, place) = self.next();
+        EndpointId::generate(time, &place)
+    }
+
+    pub(crate) fn replay(&self) -> ReplayId {
+        let (time, place) = self.next();
+        ReplayId::generate(time, &place)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

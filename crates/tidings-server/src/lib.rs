@@ -4,6 +4,7 @@
 //!   for it and [`App::router`] mounts in another axum application.
 //! - `routes` are the operations, `access` decides who may do them, [`problem`] is what they say when
 //!   they refuse.
+//! - `endpoints` is what the API needs of webhooks: a judge of URLs, and secrets.
 //! - `duties` is who does what one node does for all.
 //! - `leases` is where workers wait; `streams` and `listener` hand live connections to
 //!   `tidings-delivery`.
@@ -16,6 +17,7 @@ mod body;
 pub mod config;
 mod drain;
 mod duties;
+mod endpoints;
 mod entropy;
 mod health;
 mod idempotency;

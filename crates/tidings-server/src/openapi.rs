@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, from the handlers' own descriptions.
 
 mod schema;
+mod webhooks;
 
 use std::sync::OnceLock;
 
@@ -21,6 +22,10 @@ pub(crate) use schema::{
     EventPage, Job, JobPage, Key, KeyPage, Leases, NewKey, OneOrMany, Problem, Published, Ticket,
     TicketRequest,
 };
+pub(crate) use webhooks::{
+    DeliveryPage, NewWebhook, PausedWebhooks, Replaying, Webhook, WebhookEnable, WebhookPage, WebhookPatch,
+    WebhookReplay, WebhookRotate,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +43,11 @@ pub(crate) use schema::{
         routes::schedules::create::create, routes::schedules::list::list, routes::schedules::show::show,
         routes::schedules::put::put, routes::schedules::delete::delete, routes::schedules::pause::pause,
         routes::schedules::pause::resume, routes::schedules::trigger::trigger,
+        routes::webhooks::create::create, routes::webhooks::list::list, routes::webhooks::show::show,
+        routes::webhooks::update::update, routes::webhooks::delete::delete, routes::webhooks::state::pause,
+        routes::webhooks::state::enable, routes::webhooks::rotate::rotate_secret, routes::webhooks::replay::replay,
+        routes::webhooks::deliveries::deliveries, routes::webhooks::of_event::of_event,
+        routes::webhooks::pause_user::pause_user,
         streams::ws, document_route, routes::tickets::mint,
         routes::keys::create::create, routes::keys::list::list, routes::keys::show::show, routes::keys::revoke::revoke,
         routes::tenants::create, routes::tenants::list, routes::tenants::show, routes::tenants::delete,
@@ -70,7 +80,8 @@ impl Modify for Common {
             Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("An API key or a JWT")).build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
                 let refused = ResponseBuilder::new()

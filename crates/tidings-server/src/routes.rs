@@ -13,6 +13,7 @@ pub(crate) mod schedules;
 pub(crate) mod table;
 pub(crate) mod tenants;
 pub(crate) mod tickets;
+pub(crate) mod webhooks;
 
 use tidings_store::{Command, Journal, Outcome};
 

@@ -27,6 +27,7 @@ impl Settings {
         next.live = new.live.clone();
         next.cors = new.cors.clone();
         next.auth = new.auth.clone();
+        next.webhooks = new.webhooks.clone();
         next.log.filter.clone_from(&new.log.filter);
         self.0.store(Arc::new(next));
     }

@@ -52,7 +52,7 @@ impl ServerKeys {
             .map_err(|_| KeysError::Malformed { path: path.clone(), what: "an API key" })?;
         key.hash = api_key::digest(text);
         put(store, journal, key).await?;
-        let created = created && (self.0.master.is_none() || self.write(&path, text));
+        let created = created && (!self.0.shared || self.write(&path, text));
         Ok(AdminKey { path, created })
     }
 
@@ -64,8 +64,8 @@ impl ServerKeys {
         made: &SecretString,
     ) -> Result<Kept, KeysError> {
         let new = || Zeroizing::new(format!("{}\n", made.expose_secret()));
-        if let (Some(cluster), Some(master)) = (cluster, &self.0.master) {
-            let place = Place { cluster, master, entropy: &*self.0.entropy };
+        if let Some(cluster) = cluster.filter(|_| self.0.shared) {
+            let place = Place { cluster, master: &self.0.master, entropy: &*self.0.entropy };
             return place.read_or_create(shared::ADMIN, new).await;
         }
         let text = files::read_or_create(path, &*self.0.entropy, new)?;

@@ -58,7 +58,7 @@ async fn keys_are_private_and_never_overwritten() {
     let mut names: Vec<_> =
         fs::read_dir(&folder).expect("reads").map(|e| e.expect("reads").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["signing.key", "ticket.key"], "no drafts are left");
+    assert_eq!(names, ["master.key", "signing.key", "ticket.key"], "no drafts are left");
     for name in names {
         assert_eq!(mode(&folder.join(name)), 0o600);
     }
@@ -75,7 +75,7 @@ async fn key_files_that_others_can_read_or_that_hold_something_else_are_refused(
     let world = World::new().await;
     let folder = world.folder.path().join("keys");
     let open = || ServerKeys::open_or_create(&folder, Arc::new(SystemEntropy), Arc::new(world.clock.clone()));
-    for file in ["signing.key", "ticket.key"] {
+    for file in ["master.key", "signing.key", "ticket.key"] {
         let path = folder.join(file);
         for mode in [0o640, 0o604, 0o660, 0o622] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changes");

@@ -25,6 +25,7 @@ macro_rules! needs_scope {
 needs_scope! {
     WriteJobs = JobsWrite,
     PublishEvents = EventsPublish,
+    ManageWebhooks = WebhooksManage,
 }
 
 /// Jobs, its own or all.

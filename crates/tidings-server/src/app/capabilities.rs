@@ -11,6 +11,7 @@ use tidings_store::{Journal, Store};
 use crate::{
     access::Gate,
     drain::Drain,
+    endpoints::Endpoints,
     health::Health,
     ids::Ids,
     leases::{Claimer, ProgressDesk},
@@ -40,6 +41,7 @@ capabilities! {
     streams::Desk = streams;
     Gate = gate;
     Authenticator = gate.authenticator;
+    Endpoints = endpoints;
     TenantAdmin = admin;
     Claimer = claimer;
     ProgressDesk = progress;

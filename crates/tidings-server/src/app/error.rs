@@ -30,6 +30,8 @@ pub enum StartError {
     Delivery(#[source] io::Error),
     #[error("listening on {address}")]
     Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("getting ready to call webhooks")]
+    Guard(#[source] tidings_guard::SetupError),
     #[error("listening for signals")]
     Signals(#[source] io::Error),
 }

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, Role},
     drain::Drain,
     duties::{self, Duties},
+    endpoints::Endpoints,
     entropy::Pooled,
     health::Health,
     ids::Ids,
@@ -70,6 +71,7 @@ impl App {
         let journal = Journal::start(store.clone(), Arc::new(sink), JournalConfig::default());
 
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
+        let endpoints = Endpoints::new(&config, keys.webhook_secrets(), world.entropy.clone())?;
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
         let delivery = start_delivery(&config, &hub, &authenticator, &metrics, &world)?;
@@ -95,6 +97,7 @@ impl App {
                 desk: desk.clone(),
                 authenticator: authenticator.clone(),
             },
+            endpoints,
             gate: Gate { authenticator, directory, settings: settings.clone(), metrics: metrics.clone() },
             progress: ProgressDesk::new(journal.clone(), config.jobs.progress_rate.0),
             streams: streams::Desk::new(

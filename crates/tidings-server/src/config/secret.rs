@@ -59,7 +59,9 @@ pub(super) fn masked(key: &str, value: Value) -> Value {
         Value::String(text) if matches!(key, "server.store" | "server.redis") => {
             Value::String(masked_url(&text))
         }
-        Value::String(_) if key.starts_with("secrets.") => Value::String(MASK.into()),
+        Value::String(_) if key.starts_with("secrets.") || key == "webhooks.proxy_authorization" => {
+            Value::String(MASK.into())
+        }
         other => masked_inside(other),
     }
 }

@@ -23,6 +23,10 @@ impl RateText {
     pub const fn per_second(count: u32) -> Self {
         Self(Rate { count, per: Duration::from_secs(1) })
     }
+
+    pub const fn per_minute(count: u32) -> Self {
+        Self(Rate { count, per: Duration::from_mins(1) })
+    }
 }
 
 /// A limit that `off` lifts.

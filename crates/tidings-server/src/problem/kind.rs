@@ -43,6 +43,9 @@ kinds! {
     BadFilter = "bad-filter", BAD_REQUEST, "The filter is not valid";
     /// The cursor is not `<epoch>:<seq>` or a seq.
     BadCursor = "bad-cursor", BAD_REQUEST, "The cursor is not valid";
+    /// A webhook may not go to that URL: its form, its port, its name or what it leads to. Names that lead to what may not be
+    /// called, or to nothing, are told alike.
+    UrlRefused = "url-refused", BAD_REQUEST, "Webhooks may not go there";
     /// The body is not JSON. The detail says where it stops being so.
     MalformedJson = "malformed-json", BAD_REQUEST, "The body is not valid JSON";
     /// An operator's credential must name its tenant in `X-Tidings-Tenant`.
@@ -65,8 +68,9 @@ kinds! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request took too long";
     /// The lease expired, was given back, or another one has followed it. Stop: nothing has changed.
     LeaseLost = "lease-lost", CONFLICT, "The lease is lost";
-    /// The job's state does not allow this: it is finished, or is not finished yet.
-    WrongState = "wrong-state", CONFLICT, "The job is in another state";
+    /// The state of the job or the endpoint does not allow this, or somebody else has changed it meanwhile. The detail says
+    /// which.
+    WrongState = "wrong-state", CONFLICT, "It is in another state";
     /// A live job that the credential may not see holds the unique key. Wait for it, or use another key.
     UniqueKeyHeld = "unique-key-held", CONFLICT, "The unique key is held";
     /// A schedule of that name is there, perhaps one that the credential may not see. Use another name.

@@ -11,7 +11,7 @@ use crate::{
     openapi, streams,
 };
 
-use super::{events, health, jobs, keys, leases, queues, schedules, tenants, tickets};
+use super::{events, health, jobs, keys, leases, queues, schedules, tenants, tickets, webhooks};
 
 /// A path with its handlers.
 type Route = (&'static str, MethodRouter<App>);
@@ -68,6 +68,15 @@ fn api() -> Vec<Route> {
         ("/api/v1/tenants/{id}/suspend", post(tenants::suspend)),
         ("/api/v1/tenants/{id}/resume", post(tenants::resume)),
         ("/api/v1/tenants/{id}/renew-epoch", post(tenants::renew_epoch)),
+        ("/api/v1/webhooks", post(webhooks::create).get(webhooks::list)),
+        ("/api/v1/webhooks/pause", post(webhooks::pause_user)),
+        ("/api/v1/webhooks/deliveries", get(webhooks::of_event)),
+        ("/api/v1/webhooks/{id}", get(webhooks::show).patch(webhooks::update).delete(webhooks::delete)),
+        ("/api/v1/webhooks/{id}/pause", post(webhooks::pause)),
+        ("/api/v1/webhooks/{id}/enable", post(webhooks::enable)),
+        ("/api/v1/webhooks/{id}/rotate-secret", post(webhooks::rotate_secret)),
+        ("/api/v1/webhooks/{id}/deliveries", get(webhooks::deliveries)),
+        ("/api/v1/webhooks/{id}/replay", post(webhooks::replay)),
         ("/api/v1/openapi.json", get(openapi::serve)),
     ]
 }

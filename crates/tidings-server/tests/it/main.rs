@@ -17,3 +17,4 @@ mod schedules;
 mod site;
 mod tenants;
 mod tickets;
+mod webhooks;

@@ -75,7 +75,7 @@ fn a_mistake_is_named_with_its_place() {
     let (_dir, sources) = file("[limits]\nlag = 0\n");
     let message = error(sources);
     assert!(message.contains("limits.lag (from "), "{message}");
-    for key in ["webhooks.retries=3", "limits.connections_per_ip=4", "nonsense=1"] {
+    for key in ["webhooks.retry=3", "webhooks.retries=9", "limits.connections_per_ip=4", "nonsense=1"] {
         error(Sources { sets: vec![key.into()], ..Sources::default() });
     }
     let message = error(Sources { sets: vec!["server.store=mysql://x".into()], ..Sources::default() });
@@ -138,6 +138,7 @@ fn passwords_and_master_keys_are_masked_wherever_they_come_from() {
     let (dir, mut sources) = file("[server]\nstore = \"postgres://ana:hunter2@db/x\"\n");
     std::fs::write(dir.path().join("redis"), "redis://:hunter2@r\n").expect("writable");
     sources.env = vec![env("TIDINGS_SECRETS__MASTER_KEY", MASTER)];
+    sources.sets = vec!["webhooks.proxy=p:3128".into(), "webhooks.proxy_authorization=Basic hunter2".into()];
     let flag = |flag: &str, key: &str, value: String| (flag.to_owned(), key.to_owned(), value);
     sources.flags =
         vec![flag("--redis-file", "server.redis_file", dir.path().join("redis").display().to_string())];
