@@ -1,6 +1,7 @@
 //! What is done at a store and its keys without a server: for the command line.
 
 mod moving;
+mod reseal;
 
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ pub enum OfflineError {
     Read(#[from] tidings_store::ReadError),
     #[error(transparent)]
     Moving(#[from] tidings_store::ImportError),
+    #[error("a webhook secret of {tenant}")]
+    WebhookSecret { tenant: TenantId, source: tidings_auth::UnsealError },
+    #[error("sealing the webhook secrets of {tenant}")]
+    Reseal { tenant: TenantId, source: tidings_store::CommandError },
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
     #[error("giving {tenant} a new epoch")]
@@ -84,7 +89,7 @@ pub async fn open_keys(config: &Config) -> Result<ServerKeys, StartError> {
 
 /// The administrator's key that servers on one database made, if they have.
 pub async fn admin_key(config: &Config) -> Result<Option<SecretString>, OfflineError> {
-    at_cluster(config, async |cluster, master| {
+    at_cluster(config, async |_, cluster, master| {
         Ok(tidings_auth::read_shared_admin_key(cluster, &master).await?)
     })
     .await
@@ -95,15 +100,19 @@ pub async fn rotate_master_key(config: &Config) -> Result<Rewrapped, OfflineErro
     if config.secrets.master_key_previous.is_none() {
         return Err(OfflineError::NoPreviousKey);
     }
-    at_cluster(config, async |cluster, master| {
-        Ok(tidings_auth::rewrap(cluster, &master, &SystemEntropy).await?)
+    at_cluster(config, async |store, cluster, master| {
+        let mut done = tidings_auth::rewrap(cluster, &master, &SystemEntropy).await?;
+        let webhooks = reseal::webhooks(store, master).await?;
+        done.rewrapped += webhooks.rewrapped;
+        done.kept += webhooks.kept;
+        Ok(done)
     })
     .await
 }
 
 async fn at_cluster<T>(
     config: &Config,
-    work: impl AsyncFnOnce(&dyn Cluster, MasterKeys) -> Result<T, OfflineError>,
+    work: impl AsyncFnOnce(&Arc<dyn Store>, &dyn Cluster, MasterKeys) -> Result<T, OfflineError>,
 ) -> Result<T, OfflineError> {
     let StoreChoice::Postgres(_) = config.server.store_choice().map_err(StartError::from)? else {
         return Err(OfflineError::NothingSealed);
@@ -111,7 +120,7 @@ async fn at_cluster<T>(
     let master = config.secrets.master_keys().map_err(StartError::from)?.ok_or(StartError::NoMasterKey)?;
     let store = open_store(config).await?;
     let done = match store.cluster() {
-        Some(cluster) => work(cluster, master).await,
+        Some(cluster) => work(&store, cluster, master).await,
         None => Err(OfflineError::NothingSealed),
     };
     store.close().await;

@@ -5,9 +5,13 @@
 //! so that cursors, leases and API keys go on counting. An import that was cut off is simply run again:
 //! it goes on where each tenant's log ends. At its end it reads everything back and compares digests.
 //!
-//! Idempotency keys, redeemed tickets and what deleted tenants left are not moved.
+//! The secrets of webhook endpoints are sealed under a key of the store's servers: [`Seals`] opens them on their way out and
+//! seals them for where they go. The archive has them open.
+//!
+//! Idempotency keys, redeemed tickets, the log of webhook attempts and what deleted tenants left are not moved.
 
 mod digest;
+mod endpoint_line;
 mod export;
 mod import;
 mod record;
@@ -15,7 +19,10 @@ mod schedule_line;
 mod walk;
 
 use async_trait::async_trait;
-use tidings_core::{Event, Job, Schedule, Seq, TenantId};
+use tidings_core::{
+    Endpoint, EndpointId, Event, Job, Schedule, SecretId, Seq, TenantId,
+    webhook::{Delivery, Replay},
+};
 
 use crate::{CommitError, KeyRecord, ReadError, TenantRecord, TenantState};
 
@@ -42,11 +49,34 @@ pub trait Import: Send + Sync {
     /// it is.
     async fn put_schedules(&self, tenant: &TenantId, schedules: &[Schedule]) -> Result<(), ImportError>;
 
+    /// Puts an endpoint with its replays. One that is there already stays as it is.
+    async fn put_endpoint(
+        &self,
+        tenant: &TenantId,
+        endpoint: &Endpoint,
+        replays: &[Replay],
+    ) -> Result<(), ImportError>;
+
+    /// Puts an endpoint's deliveries. Those that are there already stay as they are.
+    async fn put_deliveries(
+        &self,
+        tenant: &TenantId,
+        endpoint: EndpointId,
+        deliveries: &[Delivery],
+    ) -> Result<(), ImportError>;
+
     /// Puts these keys; `None`: operators' keys. One that is there already stays as it is.
     async fn put_keys(&self, tenant: Option<&TenantId>, keys: &[KeyRecord]) -> Result<(), ImportError>;
 
     /// Gives the tenant its state: from now on it is in use.
     async fn finish(&self, tenant: &TenantId, state: TenantState) -> Result<(), ImportError>;
+}
+
+/// Opens and seals the secrets of webhook endpoints, each for its place.
+pub trait Seals: Send + Sync {
+    fn open(&self, place: (&TenantId, EndpointId, SecretId), sealed: &[u8]) -> Result<Vec<u8>, String>;
+
+    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Vec<u8>;
 }
 
 /// How an import finds a tenant. The seq is where its log ends.
@@ -69,6 +99,8 @@ pub enum ImportError {
     Io(#[from] std::io::Error),
     #[error("line {line} of the archive: {why}")]
     Line { line: u64, why: String },
+    #[error("a webhook secret of {tenant}: {why}")]
+    Secret { tenant: TenantId, why: String },
     #[error("the archive ends before its end: it was cut off")]
     CutOff,
     #[error("the store has a tenant {0} of another history; delete it there first, or leave it out here")]

@@ -28,7 +28,7 @@ mod store;
 mod transition;
 mod webhooks;
 
-pub use archive::{Begun, Exported, Import, ImportError, Imported, export, import};
+pub use archive::{Begun, Exported, Import, ImportError, Imported, Seals, export, import};
 pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
     Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,

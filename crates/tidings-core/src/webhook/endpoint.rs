@@ -1,7 +1,9 @@
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::{DisabledReason, EndpointSpec, EndpointState, Partition, Secret, StateName};
-use crate::{Audience, EndpointId, Grant, Seq, TenantId, Timestamp};
+use crate::{Audience, EndpointId, Grant, SecretId, Seq, TenantId, Timestamp};
 
 /// A place where a tenant's events are sent, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +153,17 @@ impl Endpoint {
         self.secrets.retain(|old| old.signs_at(now));
         self.secrets.push(secret);
         if self.secrets.len() > Self::SECRETS_MAX { Err(EndpointRefused::Secrets) } else { Ok(self) }
+    }
+
+    /// With the same secrets, sealed under another key.
+    #[must_use]
+    pub fn resealed(mut self, sealed: &[(SecretId, Bytes)]) -> Self {
+        for secret in &mut self.secrets {
+            if let Some((_, anew)) = sealed.iter().find(|(id, _)| *id == secret.id) {
+                secret.sealed = anew.clone();
+            }
+        }
+        self
     }
 
     /// Without the secrets that have expired.

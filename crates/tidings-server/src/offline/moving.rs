@@ -2,10 +2,53 @@
 
 use std::io::{BufRead, Write};
 
-use tidings_store::{Exported, ImportError, Imported};
+use tidings_auth::WebhookSecrets;
+use tidings_core::{EndpointId, SecretId, SystemEntropy, TenantId};
+use tidings_store::{Exported, ImportError, Imported, Seals, Store};
 
 use super::{OfflineError, open_store};
-use crate::config::Config;
+use crate::{
+    app::{World, open},
+    config::Config,
+};
+
+/// What the servers of a store seal the secrets of webhooks under.
+struct Sealed(WebhookSecrets);
+
+impl Seals for Sealed {
+    fn open(&self, place: (&TenantId, EndpointId, SecretId), sealed: &[u8]) -> Result<Vec<u8>, String> {
+        self.0.open(place, sealed).map(|text| text.to_vec()).map_err(|error| error.to_string())
+    }
+
+    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Vec<u8> {
+        self.0.seal(place, secret, &SystemEntropy)
+    }
+}
+
+/// A database's is its master key, which need not be given where there is no webhook.
+async fn seals(config: &Config, store: &dyn Store) -> Result<Box<dyn Seals>, OfflineError> {
+    let master = config.secrets.master_keys().map_err(crate::app::StartError::from)?;
+    if store.cluster().is_none() {
+        let keys = open::folder_keys(config, &World::system()).await?;
+        return Ok(Box::new(Sealed(keys.webhook_secrets())));
+    }
+    Ok(master
+        .map_or_else(|| Box::new(NoKey) as _, |master| Box::new(Sealed(WebhookSecrets::new(master))) as _))
+}
+
+/// Of a database whose master key was not given.
+struct NoKey;
+
+impl Seals for NoKey {
+    fn open(&self, _: (&TenantId, EndpointId, SecretId), _: &[u8]) -> Result<Vec<u8>, String> {
+        Err("secrets.master_key is missing, under which it is sealed".into())
+    }
+
+    /// What nobody can open: the import's own look at it says so, before the tenant is put to use.
+    fn seal(&self, _: (&TenantId, EndpointId, SecretId), _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+}
 
 /// Writes everything that the configured store keeps of its tenants to `out`. No server may run on the
 /// embedded store meanwhile; on a shared one none should write.
@@ -15,9 +58,12 @@ pub async fn export(
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Exported, OfflineError> {
     let store = open_store(config).await?;
-    let done = tidings_store::export(&*store, out, tell).await;
+    let done = match seals(config, &*store).await {
+        Ok(seals) => tidings_store::export(&*store, &*seals, out, tell).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
     store.close().await;
-    Ok(done?)
+    done
 }
 
 /// Takes an archive into the configured store. Cut off, it is run again and goes on where it ended.
@@ -27,10 +73,13 @@ pub async fn import(
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Imported, OfflineError> {
     let store = open_store(config).await?;
-    let done = match store.importer() {
-        Some(into) => tidings_store::import(into, &*store, archive, tell).await,
-        None => Err(ImportError::Unable),
+    let done = match (store.importer(), seals(config, &*store).await) {
+        (Some(into), Ok(seals)) => {
+            tidings_store::import(into, &*store, &*seals, archive, tell).await.map_err(Into::into)
+        }
+        (None, _) => Err(ImportError::Unable.into()),
+        (_, Err(error)) => Err(error),
     };
     store.close().await;
-    Ok(done?)
+    done
 }

@@ -137,11 +137,21 @@ async fn a_node_without_the_master_key_or_with_a_wrong_one_does_not_start() {
     let cause = error.source().and_then(|s| s.source()).expect("a cause").to_string();
     assert!(cause.contains("secrets.master_key_previous"), "{cause}");
 
+    let hook = json!({"url": "https://93.184.216.34/hook"});
+    let hook = one.post("/api/v1/webhooks", &one.operator("acme"), &hook).await.ok(201);
+
     // The key is replaced while node one runs.
     let previous = format!("secrets.master_key_previous={MASTER}");
     let both = configured(&folder(), &[url, &wrong, &previous]).config;
-    assert_eq!(offline::rotate_master_key(&both).await.expect("done").rewrapped, 3);
+    assert_eq!(offline::rotate_master_key(&both).await.expect("done").rewrapped, 4);
+    let again = offline::rotate_master_key(&both).await.expect("done");
+    assert_eq!((again.rewrapped, again.kept), (0, 4));
     let new = [url, wrong.as_str()];
+    let mut archive = Vec::new();
+    let config = configured(&folder(), &new).config;
+    offline::export(&config, &mut archive, &mut |_, _| {}).await.expect("the new key opens all");
+    let secret = hook["secret"].as_str().expect("a secret");
+    assert!(String::from_utf8_lossy(&archive).contains(secret), "an archive has webhook secrets open");
     let two = one.beside(&new).await;
     let admin = offline::admin_key(&configured(&folder(), &new).config).await.expect("opens").expect("there");
     let admin = As::bearer(tidings_auth::ExposeSecret::expose_secret(&admin));

@@ -8,6 +8,8 @@ pub(super) struct Digests {
     events: Sha256,
     jobs: Sha256,
     schedules: Sha256,
+    endpoints: Sha256,
+    deliveries: Sha256,
     keys: Sha256,
 }
 
@@ -17,6 +19,8 @@ impl Digests {
             Line::Event(_) => &mut self.events,
             Line::Job(_) => &mut self.jobs,
             Line::Schedule(_) => &mut self.schedules,
+            Line::Endpoint(_) => &mut self.endpoints,
+            Line::Delivery(_) => &mut self.deliveries,
             Line::Key(_) => &mut self.keys,
             Line::Tidings { .. } | Line::Tenant(_) | Line::End { .. } => return,
         };
@@ -30,6 +34,8 @@ impl Digests {
             ("events", self.events, other.events),
             ("jobs", self.jobs, other.jobs),
             ("schedules", self.schedules, other.schedules),
+            ("webhook endpoints", self.endpoints, other.endpoints),
+            ("webhook deliveries", self.deliveries, other.deliveries),
             ("keys", self.keys, other.keys),
         ]
         .into_iter()

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use super::{
-    ImportError, digest,
+    ImportError, Seals, digest,
     record::{Line, VERSION},
     walk,
 };
@@ -14,6 +14,8 @@ pub struct Exported {
     pub events: u64,
     pub jobs: u64,
     pub schedules: u64,
+    pub endpoints: u64,
+    pub deliveries: u64,
     pub keys: u64,
 }
 
@@ -24,6 +26,8 @@ impl Exported {
             Line::Event(_) => self.events += 1,
             Line::Job(_) => self.jobs += 1,
             Line::Schedule(_) => self.schedules += 1,
+            Line::Endpoint(_) => self.endpoints += 1,
+            Line::Delivery(_) => self.deliveries += 1,
             Line::Key(_) => self.keys += 1,
             Line::Tidings { .. } | Line::End { .. } => {}
         }
@@ -32,9 +36,10 @@ impl Exported {
 
 /// Writes everything that `store` keeps of its living tenants, as lines of JSON. `tell` hears how many
 /// events were written and of how many, now and then. Nothing else should write to the store meanwhile.
-/// What the archive holds is as secret as the store: payloads, raw errors and the hashes of keys.
+/// What the archive holds is as secret as the store: payloads, raw errors, the secrets of webhooks and the hashes of keys.
 pub async fn export(
     store: &dyn Store,
+    seals: &dyn Seals,
     out: &mut (dyn Write + Send),
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Exported, ImportError> {
@@ -54,10 +59,18 @@ pub async fn export(
     walk::keys(store, None, &mut take).await?;
     for tenant in &tenants {
         take(Line::Tenant(tenant.into()))?;
-        walk::tenant(store, tenant, &mut take).await?;
+        walk::tenant(store, seals, tenant, &mut take).await?;
     }
-    let Exported { tenants, events, jobs, schedules, keys } = held;
-    out.write_all(&digest::text(&Line::End { tenants, events, jobs, schedules, keys }))?;
+    let Exported { tenants, events, jobs, schedules, endpoints, deliveries, keys } = held;
+    out.write_all(&digest::text(&Line::End {
+        tenants,
+        events,
+        jobs,
+        schedules,
+        endpoints,
+        deliveries,
+        keys,
+    }))?;
     out.write_all(b"\n")?;
     out.flush()?;
     tell(events, events);

@@ -1,9 +1,12 @@
 use std::io::{BufRead, Read as _};
 
-use tidings_core::{Event, Job, Schedule, Seq};
+use tidings_core::{
+    Endpoint, EndpointId, Event, Job, Schedule, Seq,
+    webhook::{Delivery, Replay},
+};
 
 use super::{
-    Begun, Import, ImportError,
+    Begun, Import, ImportError, Seals,
     digest::Digests,
     record::{Line, VERSION},
     walk,
@@ -24,6 +27,8 @@ pub struct Imported {
     pub events_found: u64,
     pub jobs: u64,
     pub schedules: u64,
+    pub endpoints: u64,
+    pub deliveries: u64,
     pub keys: u64,
 }
 
@@ -32,6 +37,7 @@ pub struct Imported {
 pub async fn import(
     target: &dyn Import,
     store: &dyn Store,
+    seals: &dyn Seals,
     input: &mut (dyn BufRead + Send),
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Imported, ImportError> {
@@ -43,7 +49,7 @@ pub async fn import(
         }
         _ => return Err(lines.wrong("this is not an archive of Tidings".into())),
     }
-    let mut filling = Filling::new(target, store);
+    let mut filling = Filling::new(target, store, seals);
     loop {
         match lines.next()?.ok_or(ImportError::CutOff)? {
             Line::Tidings { .. } => return Err(lines.wrong("an archive begins only once".into())),
@@ -93,6 +99,7 @@ impl Lines<'_> {
 struct Filling<'a> {
     target: &'a dyn Import,
     store: &'a dyn Store,
+    seals: &'a dyn Seals,
     done: Imported,
     /// `None`: the operators' keys.
     tenant: Option<TenantRecord>,
@@ -105,15 +112,18 @@ struct Filling<'a> {
     events: Vec<Event>,
     jobs: Vec<Job>,
     schedules: Vec<Schedule>,
+    endpoints: Vec<(Endpoint, Vec<Replay>)>,
+    deliveries: Vec<(EndpointId, Delivery)>,
     keys: Vec<KeyRecord>,
     bytes: usize,
 }
 
 impl<'a> Filling<'a> {
-    fn new(target: &'a dyn Import, store: &'a dyn Store) -> Self {
+    fn new(target: &'a dyn Import, store: &'a dyn Store, seals: &'a dyn Seals) -> Self {
         Self {
             target,
             store,
+            seals,
             done: Imported::default(),
             tenant: None,
             in_use: false,
@@ -123,6 +133,8 @@ impl<'a> Filling<'a> {
             events: Vec::new(),
             jobs: Vec::new(),
             schedules: Vec::new(),
+            endpoints: Vec::new(),
+            deliveries: Vec::new(),
             keys: Vec::new(),
             bytes: 0,
         }
@@ -170,6 +182,18 @@ impl<'a> Filling<'a> {
                 self.schedules.push(schedule.into_schedule(&tenant.id).map_err(|why| lines.wrong(why))?);
                 self.done.schedules += 1;
             }
+            (Line::Endpoint(endpoint), Some(tenant)) => {
+                let read = endpoint.into_endpoint(&tenant.id, self.seals).map_err(|why| lines.wrong(why))?;
+                self.endpoints.push(read);
+                self.done.endpoints += 1;
+            }
+            (Line::Delivery(delivery), Some(_)) => {
+                let endpoint = delivery.endpoint;
+                let delivery = delivery.into_delivery().map_err(|why| lines.wrong(why))?;
+                self.bytes += delivery.body.as_ref().map_or(0, bytes::Bytes::len);
+                self.deliveries.push((endpoint, delivery));
+                self.done.deliveries += 1;
+            }
             (Line::Job(job), Some(tenant)) => {
                 let job = job.into_job(&tenant.id);
                 self.bytes += job.spec.payload.len();
@@ -179,6 +203,7 @@ impl<'a> Filling<'a> {
             _ => return Err(lines.wrong("it belongs to no tenant".into())),
         }
         let waiting = self.events.len() + self.jobs.len() + self.schedules.len() + self.keys.len();
+        let waiting = waiting + self.endpoints.len() + self.deliveries.len();
         if waiting >= BATCH || self.bytes >= BATCH_BYTES {
             self.flush().await?;
         }
@@ -210,6 +235,13 @@ impl<'a> Filling<'a> {
         if !self.schedules.is_empty() {
             self.target.put_schedules(id, &std::mem::take(&mut self.schedules)).await?;
         }
+        for (endpoint, replays) in std::mem::take(&mut self.endpoints) {
+            self.target.put_endpoint(id, &endpoint, &replays).await?;
+        }
+        for of_one in std::mem::take(&mut self.deliveries).chunk_by(|a, b| a.0 == b.0) {
+            let deliveries: Vec<_> = of_one.iter().map(|(_, delivery)| delivery.clone()).collect();
+            self.target.put_deliveries(id, of_one[0].0, &deliveries).await?;
+        }
         if !self.jobs.is_empty() {
             let jobs = std::mem::take(&mut self.jobs);
             self.target.put_jobs(id, self.jobs_put, &jobs).await?;
@@ -239,7 +271,7 @@ impl<'a> Filling<'a> {
             found.add(&line);
             Ok(())
         };
-        walk::tenant(self.store, &tenant, &mut take).await?;
+        walk::tenant(self.store, self.seals, &tenant, &mut take).await?;
         if let Some(what) = expected.difference(found) {
             return Err(verification(what));
         }

@@ -9,7 +9,10 @@ use tidings_core::{
     job::{Backoff, JobSpec, Lease, Progress, Report},
 };
 
-use super::schedule_line::ScheduleLine;
+use super::{
+    endpoint_line::{DeliveryLine, EndpointLine},
+    schedule_line::ScheduleLine,
+};
 use crate::{KeyRecord, LogState, TenantRecord, TenantState};
 
 /// The version that this release writes, and the only one that it reads.
@@ -27,6 +30,9 @@ pub(super) enum Line {
     Event(Box<EventLine>),
     Job(Box<JobLine>),
     Schedule(Box<ScheduleLine>),
+    Endpoint(Box<EndpointLine>),
+    /// After its endpoint.
+    Delivery(Box<DeliveryLine>),
     /// Before the first tenant: an operator's.
     Key(KeyLine),
     /// The last one: without it the archive was cut off.
@@ -35,6 +41,11 @@ pub(super) enum Line {
         events: u64,
         jobs: u64,
         schedules: u64,
+        /// Absent in archives of releases that had none.
+        #[serde(default)]
+        endpoints: u64,
+        #[serde(default)]
+        deliveries: u64,
         keys: u64,
     },
 }

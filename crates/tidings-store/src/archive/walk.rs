@@ -1,26 +1,36 @@
 //! One tenant's lines, in the order of an archive: what is exported, and what an import is compared with.
 
-use tidings_core::{JobId, TenantId};
+use tidings_core::{EndpointId, JobId, Seq, TenantId};
 
-use super::record::Line;
-use crate::{JobQuery, KeyRecord, PageLimit, ReadError, Store, TenantRecord};
+use super::{
+    ImportError, Seals,
+    endpoint_line::{DeliveryLine, EndpointLine},
+    record::Line,
+};
+use crate::{DeliveryQuery, JobQuery, KeyRecord, PageLimit, ReadError, Store, TenantRecord, Webhooks};
 
 const PAGE: PageLimit = PageLimit { events: 1_000, bytes: 4 << 20 };
 const JOBS_PAGE: usize = 500;
 const KEYS_PAGE: usize = 500;
 const SCHEDULES_PAGE: usize = 500;
+const ENDPOINTS_PAGE: usize = 100;
+const DELIVERIES_PAGE: usize = 100;
 
 /// Takes each line; an error ends the walk.
 pub(super) type Take<'a, E> = &'a mut (dyn FnMut(Line) -> Result<(), E> + Send);
 
-/// Keys, then schedules, then jobs, then events, which may name jobs; each from the oldest to the newest.
-pub(super) async fn tenant<E: From<ReadError>>(
+/// Keys, then schedules, then endpoints with their deliveries, then jobs, then events, which may name jobs; each from the oldest to the newest.
+pub(super) async fn tenant(
     store: &dyn Store,
+    seals: &dyn Seals,
     tenant: &TenantRecord,
-    take: Take<'_, E>,
-) -> Result<(), E> {
+    take: Take<'_, ImportError>,
+) -> Result<(), ImportError> {
     keys(store, Some(&tenant.id), take).await?;
     schedules(store, &tenant.id, take).await?;
+    if let Some(webhooks) = store.webhooks() {
+        endpoints(webhooks, seals, &tenant.id, take).await?;
+    }
     jobs(store, &tenant.id, take).await?;
     events(store, tenant, take).await
 }
@@ -55,6 +65,50 @@ async fn schedules<E: From<ReadError>>(
         page.iter().try_for_each(|schedule| take(Line::Schedule(Box::new(schedule.into()))))?;
         match page.last() {
             Some(last) if page.len() == SCHEDULES_PAGE => after = Some(last.spec.name.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Sorted by id, each followed by its deliveries by seq: those that are retried, then the dead ones.
+async fn endpoints(
+    webhooks: &dyn Webhooks,
+    seals: &dyn Seals,
+    tenant: &TenantId,
+    take: Take<'_, ImportError>,
+) -> Result<(), ImportError> {
+    let mut after = None;
+    loop {
+        let page = webhooks.endpoints(tenant, after, ENDPOINTS_PAGE).await?;
+        for endpoint in &page {
+            let replays = webhooks.replays(tenant, endpoint.id).await?;
+            let line = EndpointLine::new(endpoint, &replays, seals);
+            let line = line.map_err(|why| ImportError::Secret { tenant: tenant.clone(), why })?;
+            take(Line::Endpoint(Box::new(line)))?;
+            for dead in [false, true] {
+                deliveries(webhooks, tenant, (endpoint.id, dead), take).await?;
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == ENDPOINTS_PAGE => after = Some(last.id),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn deliveries(
+    webhooks: &dyn Webhooks,
+    tenant: &TenantId,
+    (endpoint, dead): (EndpointId, bool),
+    take: Take<'_, ImportError>,
+) -> Result<(), ImportError> {
+    let mut query = DeliveryQuery { dead, after: Seq::ZERO, limit: DELIVERIES_PAGE };
+    loop {
+        let page = webhooks.deliveries(tenant, endpoint, query).await?;
+        page.iter()
+            .try_for_each(|delivery| take(Line::Delivery(Box::new(DeliveryLine::new(endpoint, delivery)))))?;
+        match page.last() {
+            Some(last) if page.len() == DELIVERIES_PAGE => query.after = last.seq,
             _ => return Ok(()),
         }
     }

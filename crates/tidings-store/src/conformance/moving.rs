@@ -3,23 +3,46 @@
 
 use std::{io::BufReader, sync::Arc, time::Duration};
 
-use tidings_core::{Clock as _, Epoch, JobId, NewJob, Seq, Timestamp};
+use tidings_core::{
+    Clock as _, EndpointId, Epoch, JobId, NewJob, ReplayId, SecretId, Seq, TenantId, Timestamp,
+};
 
 use super::{
     keys::key,
     schedules,
+    webhook_reports::{dead, report, retrying},
+    webhooks::{hooks, put, to},
     world::{World, event, in_tenant, one, tenant_id, work},
 };
 use crate::{
-    Command, Import, ImportError, Imported, LogState, Operation, Store, TenantRecord, TenantState, export,
-    import,
+    Command, EndpointChange, Import, ImportError, Imported, LogState, Operation, ReplayWhat, Seals, Store,
+    TenantRecord, TenantState, export, import,
 };
+
+/// Seals by turning every bit and saying under which key.
+struct Toy(u8);
+
+impl Seals for Toy {
+    fn open(&self, _: (&TenantId, EndpointId, SecretId), sealed: &[u8]) -> Result<Vec<u8>, String> {
+        match sealed.split_first() {
+            Some((key, text)) if *key == self.0 => Ok(text.iter().map(|byte| !byte).collect()),
+            _ => Err("it is sealed under another key".into()),
+        }
+    }
+
+    fn seal(&self, _: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Vec<u8> {
+        [self.0].into_iter().chain(secret.iter().map(|byte| !byte)).collect()
+    }
+}
+
+const FROM: Toy = Toy(1);
+const INTO: Toy = Toy(2);
 
 /// Moves what `source` holds into an empty `target`, cut off on the way, and goes on there. Both are of
 /// this suite's making; `into` is `target` too.
 pub async fn tenants_move_with_their_numbers(source: World, target: World, into: Arc<dyn Import>) {
     let (waiting, stories) = fill(&source).await;
-    let archive = archive_of(&*source.store).await;
+    let archive = archive_of(&*source.store, &FROM).await;
     for cut in [archive.len() / 3, archive.len() * 2 / 3, archive.len() - 2] {
         let error = read(&archive[..cut], &*into, &*target.store).await.expect_err("it was cut off");
         assert!(matches!(error, ImportError::CutOff | ImportError::Line { .. }), "{error:?}");
@@ -32,20 +55,20 @@ pub async fn tenants_move_with_their_numbers(source: World, target: World, into:
         assert_eq!(target.job("acme", *job).await, source.job("acme", *job).await);
         assert_eq!(target.story("acme", *job).await, source.story("acme", *job).await);
     }
-    assert!(archive_of(&*target.store).await == archive, "what is exported from there is the same");
+    assert!(archive_of(&*target.store, &INTO).await == archive, "what is exported from there is the same");
     let again = read(&archive, &*into, &*target.store).await.expect("nothing is left to do");
     assert_eq!((again.events, again.tenants), (0, 2));
     it_goes_on(&source, &target, &*into, waiting).await;
 }
 
-async fn archive_of(store: &dyn Store) -> Vec<u8> {
+async fn archive_of(store: &dyn Store, seals: &dyn Seals) -> Vec<u8> {
     let mut archive = Vec::new();
-    export(store, &mut archive, &mut |_, _| {}).await.expect("a Vec takes every write");
+    export(store, seals, &mut archive, &mut |_, _| {}).await.expect("a Vec takes every write");
     archive
 }
 
 async fn read(archive: &[u8], into: &dyn Import, store: &dyn Store) -> Result<Imported, ImportError> {
-    import(into, store, &mut BufReader::new(archive), &mut |_| {}).await
+    import(into, store, &INTO, &mut BufReader::new(archive), &mut |_| {}).await
 }
 
 /// Jobs in several states, keys of a tenant and of the operator, and a suspended tenant. Returns jobs that
@@ -70,9 +93,30 @@ async fn fill(source: &World) -> (Vec<JobId>, Vec<JobId>) {
     for (tenant, name) in [("acme", "nightly"), ("quiet", "hourly")] {
         schedules::put(source, tenant, schedules::spec(name, "0 * * * *")).await;
     }
+    fill_webhooks(source).await;
     source.publish("quiet", 2).await;
     source.operate("quiet", Operation::SetState(TenantState::Suspended)).await.expect("known");
     (waiting, stories)
+}
+
+/// One endpoint that is behind in every way, and one that is paused.
+async fn fill_webhooks(source: &World) {
+    let mut new = super::webhooks::new_endpoint();
+    new.secrets[0].sealed = FROM.seal((&tenant_id("acme"), new.id, new.secrets[0].id), b"whsec_x").into();
+    new.cursor = Some(Seq::new(7));
+    let id = new.id;
+    source.operate("acme", Operation::PutEndpoint(Box::new(new))).await.expect("new");
+    let mut said = report(id, 1);
+    said.deliveries = vec![retrying(3, 2, source.clock.now()), dead(4, source.clock.now())];
+    said.failing_since = Some(Some(source.clock.now()));
+    source.operate("acme", Operation::Report(Box::new(said))).await.expect("is there");
+    let what = ReplayWhat::Range { id: ReplayId::from_bytes([5; 16]), from: Seq::new(2), to: Seq::new(9) };
+    source.operate("acme", Operation::Replay { endpoint: id, what }).await.expect("is there");
+    let mut other = super::webhooks::new_endpoint();
+    other.secrets.clear();
+    let other_id = other.id;
+    source.operate("acme", Operation::PutEndpoint(Box::new(other))).await.expect("new");
+    source.operate("acme", to(other_id, EndpointChange::Pause)).await.expect("active");
 }
 
 async fn it_goes_on(source: &World, target: &World, into: &dyn Import, waiting: Vec<JobId>) {
@@ -86,6 +130,13 @@ async fn it_goes_on(source: &World, target: &World, into: &dyn Import, waiting: 
     assert_eq!(schedules::fire(target, 10).await.rows, 1, "an active tenant's schedules go on");
     let publish = Operation::Publish { events: vec![event("1")], idempotency: None };
     assert!(target.run(in_tenant("quiet", publish)).await.is_err(), "it stays suspended");
+    let served = hooks(target).dispatchable(None, 0, 10).await.expect("reads");
+    let sealed: Vec<_> =
+        served.iter().filter_map(|served| served.endpoint.as_ref()?.secrets.first()).collect();
+    assert_eq!(served.iter().filter(|served| served.endpoint.is_some()).count(), 2);
+    assert_eq!(sealed.len(), 1);
+    assert_eq!(sealed[0].sealed[..], INTO.seal((&tenant_id("acme"), served[0].id, sealed[0].id), b"whsec_x"));
+    put(target, "acme").await;
     let tenant = target.store.tenant(&tenant_id("acme")).await.expect("reads").expect("is there");
     let epoch = Epoch::parse("anotherone").expect("valid");
     let stranger = TenantRecord { log: LogState { epoch, ..tenant.log.clone() }, ..tenant };

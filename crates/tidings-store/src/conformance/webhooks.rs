@@ -154,6 +154,17 @@ pub(super) async fn secrets_overlap_and_expire(world: World) {
     assert_eq!(rotated.secrets[1].created_at, world.clock.now());
     assert_eq!(read(&world, "acme", made.id).await, Some(rotated));
     world.clock.advance(MINUTE);
+    world.operate("acme", Operation::SetState(TenantState::Suspended)).await.expect("suspended");
+    let sealed = vec![(secret(3).id, vec![9, 9].into())];
+    let resealed =
+        change(&world, "acme", to(made.id, EndpointChange::Reseal(sealed))).await.expect("any state");
+    assert_eq!(
+        resealed.secrets.iter().map(|secret| secret.sealed.to_vec()).collect::<Vec<_>>(),
+        [[1, 0, 255].to_vec(), vec![9, 9]]
+    );
+    let refused = change(&world, "acme", to(made.id, EndpointChange::ExpireSecrets)).await;
+    assert_eq!(refused, Err(CommandError::TenantSuspended));
+    world.operate("acme", Operation::SetState(TenantState::Active)).await.expect("active");
     let left = change(&world, "acme", to(made.id, EndpointChange::ExpireSecrets)).await.expect("is there");
     assert_eq!(left.secrets.iter().map(|secret| secret.id).collect::<Vec<_>>(), [secret(3).id]);
 }

@@ -13,7 +13,7 @@ use super::{
     fault::Fault,
 };
 use crate::{
-    CommandError, CommitError, Operation, Outcome, ReplayWhat, TenantState,
+    CommandError, CommitError, EndpointChange, Operation, Outcome, ReplayWhat, TenantState,
     webhooks::{
         self,
         stored::{grant_text, secrets_text, spec_text, state_code},
@@ -35,6 +35,8 @@ struct Change {
     /// `None`: a new one's is the head, another's stays.
     cursor: Option<Seq>,
     most: usize,
+    /// A suspended tenant is no hindrance.
+    any_state: bool,
 }
 
 impl Inner {
@@ -74,14 +76,23 @@ impl Inner {
                 let what = (new.spec.clone(), new.grant.clone());
                 let after = Endpoint::new(new.id, tenant.clone(), what, new.secrets.clone(), Seq::ZERO, now);
                 let (cursor, most) = (new.cursor, new.limit);
-                return Ok(Ok(Change { id: new.id, before: None, after: Some(after), cursor, most }));
+                return Ok(Ok(Change {
+                    id: new.id,
+                    before: None,
+                    after: Some(after),
+                    cursor,
+                    most,
+                    any_state: false,
+                }));
             }
             Operation::ChangeEndpoint { id, change } => (*id, Some(change)),
             Operation::DeleteEndpoint(id) => (*id, None),
             _ => return Ok(Err(CommandError::Rejected("this changes no endpoint".into()))),
         };
+        let any_state = change.is_some_and(EndpointChange::any_state);
         let (head, endpoint) = match self.look_endpoint(tenant, id).await? {
             (Some(TenantState::Active), head, Some(endpoint)) => (head, endpoint),
+            (Some(TenantState::Suspended), head, Some(endpoint)) if any_state => (head, endpoint),
             (Some(TenantState::Suspended), ..) => return Ok(Err(CommandError::TenantSuspended)),
             (None, ..) if !create => return Ok(Err(CommandError::UnknownTenant)),
             _ => return Ok(Err(CommandError::NotFound)),
@@ -90,7 +101,7 @@ impl Inner {
         let after = change.map(|change| webhooks::applied(change, endpoint, head, now)).transpose();
         Ok(after.map(|after| {
             let moved = after.as_ref().map(|after| after.cursor).filter(|moved| *moved != cursor);
-            Change { id, before: Some(before), after, cursor: moved, most: 0 }
+            Change { id, before: Some(before), after, cursor: moved, most: 0, any_state }
         }))
     }
 
@@ -132,12 +143,13 @@ impl Inner {
             .call(
                 lane,
                 "SELECT verdict, numbers FROM tidings.write_endpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-                     $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+                     $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
                 &[
                     (&injected, Type::INT8),
                     (&tenant.as_str(), Type::TEXT),
                     // What names an endpoint makes no tenant.
                     (&(create && change.before.is_none()), Type::BOOL),
+                    (&change.any_state, Type::BOOL),
                     (&epoch.as_str(), Type::TEXT),
                     (&i64::try_from(change.most).unwrap_or(i64::MAX), Type::INT8),
                     (&Id(*change.id.as_bytes()), Type::UUID),

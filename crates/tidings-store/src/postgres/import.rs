@@ -3,12 +3,15 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tidings_core::{
-    Event, Job, JobId, JobState, RawJson, Schedule, Seq, Subject, TenantId, Timestamp, UniqueKey, UserId,
+    Endpoint, EndpointId, Event, Job, JobId, JobState, RawJson, Schedule, Seq, Subject, TenantId, Timestamp,
+    UniqueKey, UserId,
     job::Report,
+    webhook::{AttemptFailure, Delivery, DeliveryState, DisabledReason, Replay},
 };
 use tokio_postgres::types::Type;
 
 use super::{PostgresStore, fault::Fault, job_row::state_code};
+use crate::webhooks::stored::{self, grant_text, secrets_text, spec_text};
 use crate::{
     CommitError, KeyRecord, TenantRecord, TenantState,
     archive::{Begun, Import, ImportError},
@@ -53,6 +56,31 @@ const PUT_SCHEDULES: &str = "
     SELECT (json_populate_record(null::tidings.schedules,
                 (s.value::jsonb || jsonb_build_object('tenant_id', t.tenant_id, 'life', t.life, 'version', 0))::json)).*
     FROM tidings.tenants t, json_array_elements($2::text::json) s
+    WHERE t.tenant_id = $1 AND t.state = 1
+    ON CONFLICT DO NOTHING";
+
+/// A suspended tenant's endpoints are numbered anew once it is active: a trigger sees to that.
+const PUT_ENDPOINT: &str = "
+    INSERT INTO tidings.endpoints
+    SELECT (json_populate_record(null::tidings.endpoints,
+                ($2::text::jsonb || jsonb_build_object('tenant_id', t.tenant_id, 'life', t.life, 'attempts', 0,
+                    'change', 0))::json)).*
+    FROM tidings.tenants t WHERE t.tenant_id = $1 AND t.state = 1
+    ON CONFLICT DO NOTHING";
+
+const PUT_REPLAYS: &str = "
+    INSERT INTO tidings.replays
+    SELECT (json_populate_record(null::tidings.replays,
+                (r.value::jsonb || jsonb_build_object('tenant_id', t.tenant_id, 'life', t.life))::json)).*
+    FROM tidings.tenants t, json_array_elements($2::text::json) r
+    WHERE t.tenant_id = $1 AND t.state = 1
+    ON CONFLICT DO NOTHING";
+
+const PUT_DELIVERIES: &str = "
+    INSERT INTO tidings.deliveries
+    SELECT (json_populate_record(null::tidings.deliveries,
+                (d.value::jsonb || jsonb_build_object('tenant_id', t.tenant_id, 'life', t.life))::json)).*
+    FROM tidings.tenants t, json_array_elements($2::text::json) d
     WHERE t.tenant_id = $1 AND t.state = 1
     ON CONFLICT DO NOTHING";
 
@@ -114,6 +142,38 @@ impl Import for PostgresStore {
         let parameters: [super::pool::Parameter<'_>; 2] =
             [(&tenant.as_str(), Type::TEXT), (&rows, Type::TEXT)];
         self.0.pool.query(PUT_SCHEDULES, &parameters).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn put_endpoint(
+        &self,
+        tenant: &TenantId,
+        endpoint: &Endpoint,
+        replays: &[Replay],
+    ) -> Result<(), ImportError> {
+        let row = endpoint_row(endpoint).to_string();
+        let parameters: [super::pool::Parameter<'_>; 2] =
+            [(&tenant.as_str(), Type::TEXT), (&row, Type::TEXT)];
+        self.0.pool.query(PUT_ENDPOINT, &parameters).await.map_err(failed)?;
+        let rows = Value::Array(replays.iter().map(|replay| replay_row(endpoint.id, replay)).collect());
+        let rows = rows.to_string();
+        let parameters: [super::pool::Parameter<'_>; 2] =
+            [(&tenant.as_str(), Type::TEXT), (&rows, Type::TEXT)];
+        self.0.pool.query(PUT_REPLAYS, &parameters).await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn put_deliveries(
+        &self,
+        tenant: &TenantId,
+        endpoint: EndpointId,
+        deliveries: &[Delivery],
+    ) -> Result<(), ImportError> {
+        let rows = deliveries.iter().map(|delivery| delivery_row(endpoint, delivery)).collect();
+        let rows = Value::Array(rows).to_string();
+        let parameters: [super::pool::Parameter<'_>; 2] =
+            [(&tenant.as_str(), Type::TEXT), (&rows, Type::TEXT)];
+        self.0.pool.query(PUT_DELIVERIES, &parameters).await.map_err(failed)?;
         Ok(())
     }
 
@@ -235,6 +295,53 @@ fn schedule_row(schedule: &Schedule) -> Value {
         "backoff_base": job.backoff.base.as_micros() as i64,
         "backoff_max": job.backoff.max.as_micros() as i64,
         "payload": job.payload.as_str(),
+    })
+}
+
+fn endpoint_row(endpoint: &Endpoint) -> Value {
+    json!({
+        "id": endpoint.id,
+        "partition": endpoint.partition().number(),
+        "spec": spec_text(&endpoint.spec),
+        "grant_json": grant_text(&endpoint.grant),
+        "secrets": secrets_text(&endpoint.secrets),
+        "grantee": endpoint.grant.user.as_ref().map(UserId::as_str),
+        "state": stored::state_code(endpoint.state),
+        "since": endpoint.state.since().map(Timestamp::as_micros),
+        "reason": endpoint.state.reason().map(DisabledReason::as_str),
+        "cursor": endpoint.cursor,
+        "generation": endpoint.generation,
+        "failing_since": endpoint.failing_since.map(Timestamp::as_micros),
+        "created_at": endpoint.created_at.as_micros(),
+    })
+}
+
+fn replay_row(endpoint: EndpointId, replay: &Replay) -> Value {
+    json!({
+        "endpoint": endpoint,
+        "id": replay.id,
+        "from_seq": replay.from,
+        "to_seq": replay.to,
+        "position": replay.position,
+        "created_at": replay.created_at.as_micros(),
+    })
+}
+
+fn delivery_row(endpoint: EndpointId, delivery: &Delivery) -> Value {
+    let (at, failure) = match delivery.state {
+        DeliveryState::Retrying { next_at, .. } => (next_at, None),
+        DeliveryState::Dead { at, failure, .. } => (at, Some(failure)),
+    };
+    json!({
+        "endpoint": endpoint,
+        "seq": delivery.seq,
+        "event_id": delivery.event,
+        "event_type": delivery.event_type.as_str(),
+        "dead": failure.is_some(),
+        "attempts": delivery.state.attempts(),
+        "at": at.as_micros(),
+        "failure": failure.map(AttemptFailure::code),
+        "body": delivery.body.as_ref().map(bytes),
     })
 }
 

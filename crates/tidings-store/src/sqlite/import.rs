@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use tidings_core::{Event, Job, Schedule, Seq, TenantId, Timestamp};
+use tidings_core::{
+    Endpoint, EndpointId, Event, Job, Schedule, Seq, TenantId, Timestamp,
+    webhook::{Delivery, Replay},
+};
 
 use super::{
-    SqliteStore, blocking, event_row,
+    SqliteStore, blocking, delivery_row, endpoint_row, event_row,
     job_row::{self, Before},
     schedule_row,
     tenant::{self, Tenant, state_code},
@@ -92,6 +95,48 @@ impl Import for SqliteStore {
         done_or_lost(done, tenant)
     }
 
+    async fn put_endpoint(
+        &self,
+        tenant: &TenantId,
+        endpoint: &Endpoint,
+        replays: &[Replay],
+    ) -> Result<(), ImportError> {
+        let (id, mut endpoint, replays) = (tenant.clone(), endpoint.clone(), replays.to_vec());
+        let done = self
+            .importing(Box::new(move |conn, _| {
+                let Some(tenant) = open(conn, &id)? else { return Ok(false) };
+                if endpoint_row::key_of(conn, tenant.key, endpoint.id)?.is_some() {
+                    return Ok(true);
+                }
+                endpoint.change = endpoint_row::next_change(conn)?;
+                endpoint_row::insert(conn, tenant.key, &endpoint)?;
+                let owner = (tenant.key, conn.last_insert_rowid());
+                replays.iter().try_for_each(|replay| delivery_row::put_replay(conn, owner, replay))?;
+                Ok(true)
+            }))
+            .await?;
+        done_or_lost(done, tenant)
+    }
+
+    async fn put_deliveries(
+        &self,
+        tenant: &TenantId,
+        endpoint: EndpointId,
+        deliveries: &[Delivery],
+    ) -> Result<(), ImportError> {
+        let (id, deliveries) = (tenant.clone(), deliveries.to_vec());
+        let done = self
+            .importing(Box::new(move |conn, _| {
+                let Some(tenant) = open(conn, &id)? else { return Ok(false) };
+                let Some(key) = endpoint_row::key_of(conn, tenant.key, endpoint)? else { return Ok(false) };
+                let owner = (tenant.key, key);
+                deliveries.iter().try_for_each(|delivery| delivery_row::put(conn, owner, delivery))?;
+                Ok(true)
+            }))
+            .await?;
+        done_or_lost(done, tenant)
+    }
+
     async fn put_keys(&self, tenant: Option<&TenantId>, keys: &[KeyRecord]) -> Result<(), ImportError> {
         let (id, keys) = (tenant.cloned(), keys.to_vec());
         self.importing(Box::new(move |conn, _| {
@@ -126,7 +171,8 @@ impl Import for SqliteStore {
                 "UPDATE tenants SET state = ? WHERE key = ?",
                 params![state_code(state), tenant.key],
             )?;
-            schedule_row::set_firing(conn, tenant.key, state == TenantState::Active)
+            schedule_row::set_firing(conn, tenant.key, state == TenantState::Active)?;
+            endpoint_row::renumber(conn, tenant.key)
         }))
         .await
     }

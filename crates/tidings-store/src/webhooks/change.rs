@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidings_core::{
-    EndpointId, EndpointSpec, Grant, ReplayId, Seq, Timestamp,
+    EndpointId, EndpointSpec, Grant, ReplayId, SecretId, Seq, Timestamp,
     webhook::{Endpoint, Resume, Secret},
 };
 
@@ -36,6 +37,15 @@ pub enum EndpointChange {
     },
     /// Forgets the secrets that have expired.
     ExpireSecrets,
+    /// The same secrets under another master key; also of a suspended tenant's endpoint.
+    Reseal(Vec<(SecretId, Bytes)>),
+}
+
+impl EndpointChange {
+    /// Whether a suspended tenant is no hindrance.
+    pub(crate) const fn any_state(&self) -> bool {
+        matches!(self, Self::Reseal(_))
+    }
 }
 
 /// What an endpoint is sent again.
@@ -64,6 +74,7 @@ pub(crate) fn applied(
         EndpointChange::Rotate { secret, overlap } => {
             endpoint.rotated(Secret { created_at: now, ..secret.clone() }, now + *overlap)?
         }
+        EndpointChange::Reseal(sealed) => endpoint.resealed(sealed),
         EndpointChange::ExpireSecrets => endpoint.without_expired_secrets(now),
     })
 }

@@ -156,8 +156,8 @@ END $$;
 -- the head. Answers the verdict, and the cursor, the change and `failing_since` as they are now. Verdicts as those of
 -- tidings.commit, and 8: there is no such endpoint, 10: there are as many as there may be.
 CREATE FUNCTION tidings.write_endpoint(
-    p_writer uuid, p_n bigint, p_timeline integer, p_now bigint, p_tenant text, p_create boolean, p_epoch text, p_most bigint,
-    p_id uuid, p_before bigint, p_partition smallint, p_spec text, p_grant text, p_secrets text, p_user text,
+    p_writer uuid, p_n bigint, p_timeline integer, p_now bigint, p_tenant text, p_create boolean, p_any_state boolean,
+    p_epoch text, p_most bigint, p_id uuid, p_before bigint, p_partition smallint, p_spec text, p_grant text, p_secrets text, p_user text,
     p_state smallint, p_since bigint, p_reason text, p_cursor bigint, p_generation bigint, p_failing_since bigint,
     p_created_at bigint, OUT verdict smallint, OUT numbers bigint[]) LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -186,7 +186,7 @@ BEGIN
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         verdict := 2;
-    ELSIF v_tenant.state <> 0 THEN
+    ELSIF v_tenant.state <> 0 AND NOT p_any_state THEN
         verdict := 3;
     ELSIF p_before IS NULL THEN
         IF (SELECT count(*) FROM tidings.endpoints e

@@ -44,7 +44,13 @@ impl Txn<'_> {
         id: EndpointId,
         change: &EndpointChange,
     ) -> Result<Outcome, Stop> {
-        let (key, Stored { key: endpoint_key, endpoint }) = self.stored_endpoint(tenant, create, id)?;
+        let key = if change.any_state() {
+            self.memory.tenants.get(self.conn, tenant)?.ok_or(CommandError::UnknownTenant)?.key
+        } else {
+            self.existing(tenant, create)?
+        };
+        let found = endpoint_row::find(self.conn, key, tenant, id)?.ok_or(CommandError::NotFound)?;
+        let Stored { key: endpoint_key, endpoint } = found;
         let head = self.memory.tenants.loaded(key).head;
         let mut after = webhooks::applied(change, endpoint, head, self.now)?;
         after.change = endpoint_row::next_change(self.conn)?;
@@ -58,7 +64,8 @@ impl Txn<'_> {
         create: bool,
         id: EndpointId,
     ) -> Result<Outcome, Stop> {
-        let (_, Stored { key, .. }) = self.stored_endpoint(tenant, create, id)?;
+        let tenant_key = self.existing(tenant, create)?;
+        let key = endpoint_row::key_of(self.conn, tenant_key, id)?.ok_or(CommandError::NotFound)?;
         let change = endpoint_row::next_change(self.conn)?;
         endpoint_row::bury(self.conn, key, change, self.now)?;
         Ok(Outcome::Done)
@@ -83,17 +90,6 @@ impl Txn<'_> {
             endpoint_row::update(self.conn, endpoint_key, &paused)?;
         }
         Ok(Outcome::Paused(ids.len()))
-    }
-
-    fn stored_endpoint(
-        &mut self,
-        tenant: &TenantId,
-        create: bool,
-        id: EndpointId,
-    ) -> Result<(TenantKey, Stored), Stop> {
-        let key = self.existing(tenant, create)?;
-        let found = endpoint_row::find(self.conn, key, tenant, id)?.ok_or(CommandError::NotFound)?;
-        Ok((key, found))
     }
 
     pub(super) fn replay(

@@ -1,0 +1,204 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use tidings_core::{
+    Endpoint, EndpointId, EndpointSpec, EventId, EventType, Grant, ReplayId, SecretId, Seq, TenantId,
+    Timestamp,
+    webhook::{
+        AttemptFailure, Delivery, DeliveryState, DisabledReason, EndpointState, Replay, Secret, SecretKind,
+        StateName,
+    },
+};
+
+use super::Seals;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndpointLine {
+    id: EndpointId,
+    spec: EndpointSpec,
+    grant: Grant,
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    cursor: Seq,
+    generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<Timestamp>,
+    secrets: Vec<SecretLine>,
+    created_at: Timestamp,
+    replays: Vec<ReplayLine>,
+}
+
+/// With the secret open: an archive is as secret as the store, and the store that it goes to has another key.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretLine {
+    id: SecretId,
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    secret: String,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayLine {
+    id: ReplayId,
+    from: Seq,
+    to: Seq,
+    position: Seq,
+    created_at: Timestamp,
+}
+
+/// Of the endpoint before it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeliveryLine {
+    pub(super) endpoint: EndpointId,
+    seq: Seq,
+    event: EventId,
+    #[serde(rename = "type")]
+    event_type: EventType,
+    attempts: u32,
+    at: Timestamp,
+    /// Only a dead one has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+impl EndpointLine {
+    pub(super) fn new(endpoint: &Endpoint, replays: &[Replay], seals: &dyn Seals) -> Result<Self, String> {
+        let secrets = endpoint.secrets.iter().map(|secret| SecretLine::new(endpoint, secret, seals));
+        Ok(Self {
+            id: endpoint.id,
+            spec: endpoint.spec.clone(),
+            grant: endpoint.grant.clone(),
+            state: endpoint.state.name().as_str().to_owned(),
+            since: endpoint.state.since(),
+            reason: endpoint.state.reason().map(|reason| reason.as_str().to_owned()),
+            cursor: endpoint.cursor,
+            generation: endpoint.generation,
+            failing_since: endpoint.failing_since,
+            secrets: secrets.collect::<Result<_, _>>()?,
+            created_at: endpoint.created_at,
+            replays: replays.iter().map(ReplayLine::from).collect(),
+        })
+    }
+
+    pub(super) fn into_endpoint(
+        self,
+        tenant: &TenantId,
+        seals: &dyn Seals,
+    ) -> Result<(Endpoint, Vec<Replay>), String> {
+        let name: StateName = self.state.parse().map_err(|e| format!("{e}"))?;
+        let reason: Option<DisabledReason> =
+            self.reason.map(|reason| reason.parse().map_err(|e| format!("{e}"))).transpose()?;
+        let state = EndpointState::from_parts(name, self.since, reason)
+            .ok_or("an endpoint's state does not fit its times")?;
+        let id = self.id;
+        let secrets = self.secrets.into_iter().map(|line| line.into_secret(tenant, id, seals));
+        let endpoint = Endpoint {
+            id,
+            tenant: tenant.clone(),
+            spec: self.spec,
+            grant: self.grant,
+            state,
+            cursor: self.cursor,
+            generation: self.generation,
+            failing_since: self.failing_since,
+            secrets: secrets.collect::<Result<_, _>>()?,
+            created_at: self.created_at,
+            change: 0,
+        };
+        Ok((endpoint, self.replays.into_iter().map(Replay::from).collect()))
+    }
+}
+
+impl SecretLine {
+    fn new(endpoint: &Endpoint, secret: &Secret, seals: &dyn Seals) -> Result<Self, String> {
+        let opened = seals.open((&endpoint.tenant, endpoint.id, secret.id), &secret.sealed)?;
+        let text = String::from_utf8(opened).map_err(|_| "a webhook secret is no text".to_owned())?;
+        Ok(Self {
+            id: secret.id,
+            kind: secret.kind.as_str().to_owned(),
+            public: secret.kind.public().map(ToOwned::to_owned),
+            secret: text,
+            created_at: secret.created_at,
+            expires_at: secret.expires_at,
+        })
+    }
+
+    fn into_secret(
+        self,
+        tenant: &TenantId,
+        endpoint: EndpointId,
+        seals: &dyn Seals,
+    ) -> Result<Secret, String> {
+        Ok(Secret {
+            id: self.id,
+            kind: SecretKind::from_parts(&self.kind, self.public)
+                .ok_or("a secret is v1, or v1a with its public key")?,
+            sealed: seals.seal((tenant, endpoint, self.id), self.secret.as_bytes()).into(),
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
+impl From<&Replay> for ReplayLine {
+    fn from(replay: &Replay) -> Self {
+        let Replay { id, from, to, position, created_at } = *replay;
+        Self { id, from, to, position, created_at }
+    }
+}
+
+impl From<ReplayLine> for Replay {
+    fn from(line: ReplayLine) -> Self {
+        let ReplayLine { id, from, to, position, created_at } = line;
+        Self { id, from, to, position, created_at }
+    }
+}
+
+impl DeliveryLine {
+    pub(super) fn new(endpoint: EndpointId, delivery: &Delivery) -> Self {
+        let (at, failure) = match delivery.state {
+            DeliveryState::Retrying { next_at, .. } => (next_at, None),
+            DeliveryState::Dead { at, failure, .. } => (at, Some(failure.as_str().to_owned())),
+        };
+        Self {
+            endpoint,
+            seq: delivery.seq,
+            event: delivery.event,
+            event_type: delivery.event_type.clone(),
+            attempts: delivery.state.attempts(),
+            at,
+            failure,
+            body: delivery.body.as_ref().map(|body| STANDARD.encode(body)),
+        }
+    }
+
+    pub(super) fn into_delivery(self) -> Result<Delivery, String> {
+        let (attempts, at) = (self.attempts, self.at);
+        let failure: Option<AttemptFailure> =
+            self.failure.map(|failure| failure.parse().map_err(|e| format!("{e}"))).transpose()?;
+        let state = match failure {
+            None => DeliveryState::Retrying { attempts, next_at: at },
+            Some(failure) => DeliveryState::Dead { attempts, at, failure },
+        };
+        let body = self.body.map(|body| STANDARD.decode(body)).transpose();
+        Ok(Delivery {
+            seq: self.seq,
+            event: self.event,
+            event_type: self.event_type,
+            state,
+            body: body.map_err(|_| "a delivery's body is base64")?.map(Into::into),
+        })
+    }
+}
