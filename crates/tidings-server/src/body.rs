@@ -139,7 +139,7 @@ pub(crate) fn value<T: DeserializeOwned>(value: serde_json::Value, path: &str) -
     })
 }
 
-fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
@@ -151,7 +151,7 @@ fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let (limit, time) = (limits.body_bytes, limits.request_timeout.0);
     // A length that is only claimed is judged before any of it is awaited.
     if body.size_hint().lower() > limit as u64 {

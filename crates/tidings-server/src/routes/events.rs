@@ -1,5 +1,6 @@
 //! `/api/v1/events`: publishing, the replay page, and by `Accept` the SSE stream.
 
+mod cloud_events;
 mod place;
 pub(crate) mod publish;
 pub(crate) mod replay;

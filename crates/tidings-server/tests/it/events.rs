@@ -160,3 +160,58 @@ async fn a_query_that_is_not_well_formed_is_refused_not_guessed_at() {
     site.get("/api/v1/events?subject=50%25", &who).await.ok(200);
     site.close().await;
 }
+
+#[tokio::test]
+async fn cloud_events_are_published_in_every_mode() {
+    let site = Site::open().await;
+    let who = site.operator("acme");
+    let send = async |content_type: &str, headers: &[(&str, &str)], body: &str| {
+        let headers = [&[("content-type", content_type)], headers].concat();
+        site.send(http::Method::POST, "/api/v1/events", Some(&who), &headers, Some(body)).await
+    };
+    let one = r#"{"specversion":"1.0","id":"1","source":"/s","type":"note.created","subject":"note/1","owner":"ana",
+                  "time":"2026-11-23T07:12:09Z","traceparent":"00-x","data":{"n": 1.50}}"#;
+    assert_eq!(send("application/cloudevents+json; charset=utf-8", &[], one).await.ok(201)["seq"], 1);
+    let many = format!("[{one},{}]", one.replace("note.created", "note.deleted"));
+    let answer = send("application/cloudevents-batch+json", &[], &many).await.ok(201);
+    assert_eq!(answer["events"][1]["seq"], 3);
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
+        ("ce-type", "note.moved"),
+        ("ce-subject", "note/%C3%A9"),
+        ("idempotency-key", "k"),
+    ];
+    let first = send("application/json", &binary, r#"{"n":2}"#).await.ok(201);
+    assert_eq!(send("application/json", &binary, r#"{"n":2}"#).await.json(), first, "a repeat");
+    assert_eq!(send("application/json", &binary, r#"{"n":3}"#).await.problem(422), "idempotency-mismatch");
+    let log = site.get("/api/v1/events?since=0", &who).await;
+    assert!(String::from_utf8_lossy(&log.body).contains(r#""data":{"n":1.50}"#), "data stays as it is");
+    let log = log.ok(200);
+    let told: Vec<_> =
+        log["events"].as_array().expect("events").iter().map(|e| (&e["type"], &e["subject"])).collect();
+    let note = json!("note/1");
+    let expected = [
+        (&json!("note.created"), &note),
+        (&json!("note.created"), &note),
+        (&json!("note.deleted"), &note),
+        (&json!("note.moved"), &json!("note/é")),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(log["events"][0]["owner"], "ana");
+    for (content_type, headers, body, problem) in [
+        ("application/cloudevents+json", &[][..], one.replace("1.0", "0.3"), "invalid-body"),
+        ("application/cloudevents+json", &[], one.replace("note.created", "job.completed"), "invalid-body"),
+        ("application/cloudevents+json", &[], one.replace("\"data\"", "\"data_base64\""), "invalid-body"),
+        ("application/cloudevents+json", &[], many.clone(), "invalid-body"),
+        ("application/cloudevents-batch+json", &[], one.to_owned(), "invalid-body"),
+        ("text/plain", &binary[..5], "hello".to_owned(), "unsupported-media-type"),
+        ("text/plain", &[], one.to_owned(), "unsupported-media-type"),
+    ] {
+        let answer = send(content_type, headers, &body).await;
+        assert!(answer.status.is_client_error(), "{content_type} {body}");
+        assert_eq!(answer.problem(answer.status.as_u16()), problem, "{content_type} {body}");
+    }
+    site.close().await;
+}

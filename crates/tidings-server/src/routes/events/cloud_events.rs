@@ -127,7 +127,10 @@ fn attributes(headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
             Problem::new(Kind::BadParameter, format!("The header {name} is not percent-encoded UTF-8."))
         })?;
         if attributes.insert(attribute.to_owned(), text.into()).is_some() {
-            return Err(Problem::new(Kind::BadParameter, format!("The header {name} is given more than once.")));
+            return Err(Problem::new(
+                Kind::BadParameter,
+                format!("The header {name} is given more than once."),
+            ));
         }
     }
     let media_type = essence(headers);
@@ -139,7 +142,9 @@ fn attributes(headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
 
 /// The same event in structured mode.
 fn structured(mut attributes: Map<String, Value>, data: &[u8]) -> Result<Bytes, Problem> {
-    if let Some(given) = attributes.get("datacontenttype").and_then(Value::as_str).filter(|given| !is_json(given)) {
+    if let Some(given) =
+        attributes.get("datacontenttype").and_then(Value::as_str).filter(|given| !is_json(given))
+    {
         let detail = format!("Events carry JSON, and {given:?} is none.");
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }

@@ -10,7 +10,7 @@ use tidings_store::{Journal, Operation, Outcome, Published};
 
 use crate::{
     access::{self, Access, may},
-    body::{self, JsonText, OneOrMany},
+    body,
     config::Limits,
     idempotency::IdempotencyKey,
     ids::Ids,
@@ -18,6 +18,8 @@ use crate::{
     routes::{batch, submit},
     settings::Settings,
 };
+
+use super::cloud_events::EventsText;
 
 /// An event to be published.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -38,7 +40,7 @@ pub(crate) struct PublishRequest {
     owner: Option<UserId>,
 }
 
-fn published_type<'de, D: Deserializer<'de>>(d: D) -> Result<EventType, D::Error> {
+pub(super) fn published_type<'de, D: Deserializer<'de>>(d: D) -> Result<EventType, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
     EventType::published(&text).map_err(D::Error::custom)
 }
@@ -55,7 +57,8 @@ struct Answers {
     events: Vec<Answer>,
 }
 
-/// Publish one event, or several with consecutive seqs.
+/// Publish one event, or several with consecutive seqs. CloudEvents 1.0 are taken too: structured
+/// (`application/cloudevents+json`), batched (`application/cloudevents-batch+json`) and in binary mode (`ce-` headers).
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "events",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same body within 24 h returns the first outcome")),
@@ -68,10 +71,11 @@ pub(crate) async fn publish(
     State(settings): State<Settings>,
     State(ids): State<Ids>,
     key: IdempotencyKey,
-    JsonText(text): JsonText,
+    events: EventsText,
 ) -> Result<Response, Problem> {
     let config = Arc::clone(&settings.get());
-    let requests = batch(OneOrMany::<PublishRequest>::parse(&text)?, config.limits.batch_items)?;
+    let requests = batch(events.requests()?, config.limits.batch_items)?;
+    let text = events.text;
     let events = requests.try_map(|path, r| r.into_event(path, &access.principal, &config.limits, &ids))?;
     let one = events.is_one();
     let idempotency = key.under("POST /events", &access.principal, &text);
@@ -91,6 +95,15 @@ fn answer(published: Vec<Published>, one: bool) -> Response {
 }
 
 impl PublishRequest {
+    pub(super) const fn new(
+        r#type: EventType,
+        data: Option<RawJson>,
+        subject: Option<Subject>,
+        owner: Option<UserId>,
+    ) -> Self {
+        Self { r#type, data, subject, owner }
+    }
+
     fn into_event(
         self,
         path: &str,
