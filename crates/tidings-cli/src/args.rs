@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Jobs(commands::jobs::Jobs),
     /// Enqueue jobs again and again, at times that cron expressions say.
     Schedules(commands::schedules::Schedules),
+    /// Send events to other systems over signed HTTP requests.
+    Webhooks(commands::webhooks::Webhooks),
     /// Be a worker: run a command for each job.
     Work(commands::work::Work),
     /// Run one command as a job, here and now.

@@ -18,6 +18,7 @@ mod signals;
 pub(crate) mod tail;
 pub(crate) mod tenants;
 pub(crate) mod token;
+pub(crate) mod webhooks;
 pub(crate) mod work;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
         Command::Tenants(tenants) => runtime()?.block_on(tenants.run(paint)),
         Command::Jobs(jobs) => runtime()?.block_on(jobs.run(paint)),
         Command::Schedules(schedules) => runtime()?.block_on(schedules.run(paint)),
+        Command::Webhooks(webhooks) => runtime()?.block_on(webhooks.run(paint)),
         Command::Work(work) => runtime()?.block_on(work.run(paint)),
         Command::Exec(exec) => runtime()?.block_on(exec.run(paint)),
         Command::Tail(tail) => runtime()?.block_on(tail.run(paint)),

@@ -8,3 +8,4 @@ pub(crate) mod queues;
 pub(crate) mod schedules;
 pub(crate) mod tenants;
 pub(crate) mod tickets;
+pub(crate) mod webhooks;

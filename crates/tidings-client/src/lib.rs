@@ -41,6 +41,10 @@ pub use api::{
     schedules::{ScheduleFields, SchedulePage, ScheduleRequest, ScheduleView, ScheduledJob},
     tenants::{TenantPage, TenantView},
     tickets::{Ticket, TicketRequest},
+    webhooks::{
+        DeliveriesPage, DeliveriesRequest, NewWebhook, WebhookBacklog, WebhookFields, WebhookPage,
+        WebhookReplay, WebhookView,
+    },
 };
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder};

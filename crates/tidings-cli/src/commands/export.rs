@@ -19,7 +19,7 @@ use crate::{
 /// Write tenants with all that is theirs to an archive.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The archive holds each tenant's events with their numbers, jobs, schedules and API keys (as hashes): keep it as safe as the \
+The archive holds each tenant's events with their numbers, jobs, schedules, webhook endpoints with their secrets, and API keys (as hashes): keep it as safe as the \
 data folder, since payloads and raw errors are in it. Stop the server first; `tidings import` reads it into any store. \
 What the servers keep for themselves (signing keys, redeemed tickets, idempotency keys) is not in it.
 
@@ -48,8 +48,13 @@ impl Export {
         let exported = exported?;
         out.sync().context("writing the archive")?;
         let what = format_args!(
-            "{} tenants, {} events, {} jobs, {} schedules, {} keys",
-            exported.tenants, exported.events, exported.jobs, exported.schedules, exported.keys
+            "{} tenants, {} events, {} jobs, {} schedules, {} webhook endpoints, {} keys",
+            exported.tenants,
+            exported.events,
+            exported.jobs,
+            exported.schedules,
+            exported.endpoints,
+            exported.keys
         );
         eprintln!("{} {what}", paint.err().bold("exported"));
         Ok(ExitCode::SUCCESS)

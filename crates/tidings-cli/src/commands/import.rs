@@ -41,12 +41,13 @@ impl Import {
         bar.finish_and_clear();
         let imported = imported?;
         let what = format_args!(
-            "{} tenants, {} events ({} were there already), {} jobs, {} schedules, {} keys; all read back as they were",
+            "{} tenants, {} events ({} were there already), {} jobs, {} schedules, {} webhook endpoints, {} keys; all read back as they were",
             imported.tenants,
             imported.events,
             imported.events_found,
             imported.jobs,
             imported.schedules,
+            imported.endpoints,
             imported.keys
         );
         eprintln!("{} {what}", paint.err().bold("imported"));

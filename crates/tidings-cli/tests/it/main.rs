@@ -6,4 +6,5 @@ mod exec;
 mod exit_status;
 mod moving;
 mod streams;
+mod webhooks;
 mod work;

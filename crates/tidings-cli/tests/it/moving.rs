@@ -9,6 +9,8 @@ fn what_was_exported_goes_on_in_another_folder() {
     let mut old = Server::start(&[]);
     old.ok(&["publish", "note.created", "{\"n\":1}"]);
     let job = old.enqueue("index");
+    let hook = old.ok(&["webhooks", "create", "https://93.184.216.34/hook"]);
+    let hook = hook.lines().next().expect("an id").to_owned();
     let before = old.ok(&["tail", "--since", "0", "--count", "2", "--json"]);
     old.stop();
     let archive = old.path("archive.ndjson");
@@ -16,7 +18,8 @@ fn what_was_exported_goes_on_in_another_folder() {
     let export = old.command(&["export", archive]).output().expect("it runs");
     assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
     assert!(
-        String::from_utf8_lossy(&export.stderr).contains("1 tenants, 2 events, 1 jobs, 0 schedules, 1 keys")
+        String::from_utf8_lossy(&export.stderr)
+            .contains("1 tenants, 2 events, 1 jobs, 0 schedules, 1 webhook endpoints, 1 keys")
     );
     let again = old.command(&["export", archive]).output().expect("it runs");
     assert_eq!(again.status.code(), Some(2), "a file is never overwritten");
@@ -28,6 +31,7 @@ fn what_was_exported_goes_on_in_another_folder() {
     new.start_again(&[]);
     assert_eq!(new.ok(&["tail", "--since", "0", "--count", "2", "--json"]), before, "byte for byte");
     assert_eq!(new.job(&job)["state"], "queued");
+    assert!(new.ok(&["webhooks", "show", &hook]).contains("cursor         2"));
     new.ok(&["publish", "note.created", "{\"n\":2}"]);
     let after = new.ok(&["tail", "--since", "2", "--count", "1", "--json"]);
     assert!(after.contains("\"seq\":3"), "{after}");

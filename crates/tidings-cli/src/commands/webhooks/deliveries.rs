@@ -33,8 +33,11 @@ impl Deliveries {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.target.connect().await?;
         let mut left = self.limit;
-        let mut request =
-            DeliveriesRequest { state: self.state.clone(), seq: self.seq.map(Seq::new), ..Default::default() };
+        let mut request = DeliveriesRequest {
+            state: self.state.clone(),
+            seq: self.seq.map(Seq::new),
+            ..Default::default()
+        };
         while left > 0 {
             request.limit = Some(left.min(1_000) as u32);
             let page = client.webhook_deliveries(self.id, &request).await?;

@@ -125,11 +125,23 @@ mod tests {
         };
         assert_eq!(patch(&[]), json!({}));
         assert_eq!(
-            patch(&["--types", "job.*,note.created", "--ordered", "--header", "x-team: eu", "--metadata", "a=b=c",
-                    "--retries", "10s, 5m"]),
+            patch(&[
+                "--types",
+                "job.*,note.created",
+                "--ordered",
+                "--header",
+                "x-team: eu",
+                "--metadata",
+                "a=b=c",
+                "--retries",
+                "10s, 5m"
+            ]),
             json!({"filter": {"types": ["job.*", "note.created"]}, "ordered": true, "headers": {"x-team": "eu"},
                    "metadata": {"a": "b=c"}, "retries": ["10s", "5m"]})
         );
-        assert_eq!(patch(&["--ordered", "false", "--retries", "standard"]), json!({"ordered": false, "retries": "standard"}));
+        assert_eq!(
+            patch(&["--ordered", "false", "--retries", "standard"]),
+            json!({"ordered": false, "retries": "standard"})
+        );
     }
 }

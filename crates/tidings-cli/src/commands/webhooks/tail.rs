@@ -41,7 +41,7 @@ impl Tail {
 
     async fn follow(&self, client: &Client) -> anyhow::Result<()> {
         // What was there before is not told.
-        let mut seen: HashSet<String> = look(client, self.id, 1).await?.iter().map(text).collect();
+        let mut seen = texts(&look(client, self.id, 1).await?);
         loop {
             tokio::time::sleep(EVERY).await;
             let mut fresh = Vec::new();
@@ -60,14 +60,14 @@ impl Tail {
                 line(attempt, self.json)?;
             }
             if !fresh.is_empty() {
-                seen = fresh.iter().map(text).collect();
+                seen = texts(&fresh);
             }
         }
     }
 }
 
-fn text(attempt: &Box<RawValue>) -> String {
-    attempt.get().to_owned()
+fn texts(attempts: &[Box<RawValue>]) -> HashSet<String> {
+    attempts.iter().map(|attempt| attempt.get().to_owned()).collect()
 }
 
 /// The newest attempts.

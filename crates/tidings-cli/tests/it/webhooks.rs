@@ -1,0 +1,118 @@
+//! Webhooks from the command line, and received on a laptop.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::Stdio,
+};
+
+use tidings_webhooks::signing::{SigningKey, sign};
+
+use crate::harness::{Running, Server};
+
+const LOCAL: &str = "webhooks.allow_cidrs=[\"127.0.0.0/8\"]";
+
+#[test]
+fn an_endpoint_is_made_changed_and_taken_away() {
+    let server = Server::start(&[LOCAL]);
+    let url = "http://127.0.0.1:9/hook";
+    let made =
+        server.ok(&["webhooks", "create", url, "--types", "job.*", "--header", "x-team: eu", "--ordered"]);
+    let (id, secret) = made.trim().split_once('\n').expect("an id and a secret");
+    assert!(secret.starts_with("whsec_"), "{made}");
+    let show = |id: &str| -> serde_json::Value {
+        serde_json::from_str(&server.ok(&["webhooks", "show", id, "--json"])).expect("JSON")
+    };
+    let shown = show(id);
+    assert_eq!(shown["filter"], serde_json::json!({"types": ["job.*"]}));
+    assert_eq!((&shown["ordered"], &shown["headers"]["x-team"]), (&true.into(), &"eu".into()));
+    assert!(server.ok(&["webhooks", "list"]).contains(url));
+    server.ok(&[
+        "webhooks",
+        "update",
+        id,
+        "--concurrency",
+        "2",
+        "--retries",
+        "standard",
+        "--ordered",
+        "false",
+    ]);
+    let shown = show(id);
+    assert_eq!(shown["concurrency"], 2);
+    assert_eq!((&shown["retries"], &shown["ordered"]), (&"standard".into(), &false.into()));
+    server.ok(&["webhooks", "pause", id]);
+    server.ok(&["publish", "note.created", "1"]);
+    assert!(server.ok(&["webhooks", "show", id]).contains("paused"));
+    server.ok(&["webhooks", "enable", id, "--from", "now"]);
+    assert_eq!((&show(id)["state"], &show(id)["cursor"]), (&"active".into(), &1.into()));
+    let rotated = server.ok(&["webhooks", "rotate-secret", id, "--overlap", "1h"]);
+    assert!(rotated.starts_with("whsec_") && rotated.trim() != secret, "{rotated}");
+    server.ok(&["webhooks", "replay", id, "--seq", "1"]);
+    server.ok(&["webhooks", "replay", id, "--failures"]);
+    assert_eq!(server.ok(&["webhooks", "deliveries", id, "--state", "dead"]), "");
+    server.ok(&["webhooks", "delete", id]);
+    let gone = server.run(&["webhooks", "show", id]);
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("404"), "{gone:?}");
+    let inside = server.run(&["webhooks", "create", "http://10.0.0.1/"]);
+    assert!(!inside.status.success());
+    assert!(String::from_utf8_lossy(&inside.stderr).contains("https://"), "{inside:?}");
+}
+
+/// One request: its headers and its body.
+struct Received {
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+fn receive(listener: &TcpListener, status: &str) -> Received {
+    let (mut stream, _) = listener.accept().expect("somebody posts");
+    let mut reader = BufReader::new(stream.try_clone().expect("clones"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("reads");
+    assert_eq!(line, "POST /hook HTTP/1.1\r\n");
+    let mut headers = HashMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).expect("reads");
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let mut body = vec![0; headers["content-length"].parse().expect("a length")];
+    reader.read_exact(&mut body).expect("reads");
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").expect("answers");
+    Received { headers, body }
+}
+
+#[test]
+fn a_laptop_receives_events_signed_like_a_webhook() {
+    let server = Server::start(&[]);
+    server.ok_with(&["publish", "note.created", "-"], "1\n2\n3\n");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let forward = format!("http://{}/hook", listener.local_addr().expect("bound"));
+    let made = SigningKey::new_v1(&[7; 32]);
+    let args =
+        ["webhooks", "listen", "--forward", &forward, "--secret", &made.text, "--since", "0", "--count", "3"];
+    let mut command = server.command(&args);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut listen = Running(command.spawn().expect("it runs"));
+    let mut ids = Vec::new();
+    for status in ["500 no", "200 OK", "204 OK", "200 OK"] {
+        let Received { headers, body } = receive(&listener, status);
+        let timestamp: i64 = headers["webhook-timestamp"].parse().expect("seconds");
+        let expected = sign([&made.key], &headers["webhook-id"], timestamp, &body);
+        assert_eq!(headers["webhook-signature"], expected.to_str().expect("text"));
+        assert_eq!(headers["x-webhook-id"], headers["webhook-id"]);
+        assert!(headers["user-agent"].starts_with("tidings-webhook/"));
+        let event: serde_json::Value = serde_json::from_slice(&body).expect("the envelope");
+        ids.push((event["seq"].as_u64().expect("a seq"), headers["webhook-id"].clone()));
+    }
+    assert_eq!(
+        ids.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
+        [1, 1, 2, 3],
+        "in order, and tried again"
+    );
+    assert_eq!(ids[0].1, ids[1].1, "under the same id");
+    assert!(listen.0.wait().expect("it ends").success());
+}
