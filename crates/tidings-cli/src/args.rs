@@ -123,7 +123,7 @@ mod tests {
             "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
             "tidings config --json",
             "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
-            "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler --data d",
+            "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler,webhooks --data d",
             "tidings serve --store-file s --redis-file r --config tidings.toml",
             "tidings token --store-file s --tenant acme --scope events:read",
             "tidings keys admin --store-file s",

@@ -12,6 +12,7 @@ use tidings_auth::{AdminKey, Authenticator};
 use tidings_delivery::Delivery;
 use tidings_live::{Hub, LiveConfig};
 use tidings_store::{Journal, Store};
+use tidings_webhooks::dispatcher::Dispatcher;
 
 use crate::{
     access::Gate,
@@ -27,6 +28,7 @@ use crate::{
     settings::Settings,
     streams,
     tenants::TenantAdmin,
+    webhooks,
 };
 
 pub use error::StartError;
@@ -44,6 +46,7 @@ struct Parts {
     delivery: Delivery,
     gate: Gate,
     endpoints: Endpoints,
+    dispatcher: Dispatcher,
     admin: TenantAdmin,
     admin_key: AdminKey,
     desk: Desk,
@@ -105,6 +108,7 @@ impl App {
         parts.metrics.bus.set(&parts.hub.bus(), parts.hub.unconfirmed_for());
         gauges.ring_bytes.set(live.ring_bytes as i64);
         gauges.page_bytes.set(live.page_bytes as i64);
+        parts.metrics.webhooks.set(&parts.dispatcher.stats());
         parts.metrics.log.queued.set(parts.journal.stats().queued as i64);
         parts.metrics.encode()
     }
@@ -115,6 +119,7 @@ impl App {
         let config = &loaded.config;
         self.authenticator().reload(&config.auth.to_auth()?)?;
         self.0.endpoints.reload(config)?;
+        self.0.dispatcher.configure(webhooks::settings(&config.webhooks));
         self.0.settings.reload(config);
         let LiveConfig { lag, slow_clients, .. } = config.to_live();
         self.0.hub.limit_lag(lag, slow_clients);
@@ -142,7 +147,8 @@ impl App {
     pub(crate) async fn stop_clients(&self, window: Duration) {
         self.0.drain.begin();
         self.0.desk.ring_all();
-        self.0.delivery.drain(window).await;
+        // Webhooks under way are finished meanwhile, and told to the store.
+        tokio::join!(self.0.delivery.drain(window), self.0.dispatcher.stop(window));
     }
 
     /// Ends everything behind the routes, when no request needs it any more.

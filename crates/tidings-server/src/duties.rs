@@ -5,10 +5,11 @@ mod tests;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use tidings_core::webhook::Partition;
 use tidings_store::{Cluster, ClusterError, Duty, Store, Term};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, webhooks::Share};
 
 /// How terms are kept.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,10 @@ const PACE: Pace =
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Every duty, for the metric that says who leads.
-pub(crate) const ALL: [Duty; 3] = [Duty::Rescue, Duty::Retention, Duty::Schedules];
+pub(crate) fn all() -> impl Iterator<Item = Duty> {
+    let partitions = Partition::all().map(Duty::Webhooks);
+    [Duty::Rescue, Duty::Retention, Duty::Schedules].into_iter().chain(partitions)
+}
 
 /// Leads duties: on a database that servers share, where no other node does; else always.
 #[derive(Clone)]
@@ -45,6 +49,8 @@ pub(crate) struct Duties {
 enum Over {
     /// Another node leads.
     Taken,
+    /// This node leads more than its share.
+    TooMany,
     /// It was not renewed in time: another node may lead.
     NotRenewed,
 }
@@ -91,12 +97,50 @@ impl Duties {
         }
     }
 
+    /// As [`run`](Self::run) on a database that servers share, but leads only what is within this node's share.
+    pub(crate) async fn run_share<F>(self, duty: Duty, share: Share, work: impl Fn() -> F)
+    where
+        F: Future<Output = ()>,
+    {
+        let Some(cluster) = self.store.cluster() else { return work().await };
+        loop {
+            let asked = Instant::now();
+            if share.take() {
+                // A store that does not answer is told of by the other duties.
+                let led = lead(cluster, duty, asked + self.pace.patience).await;
+                let over = if let Ok(Some(term)) = led {
+                    let leading = self.metrics.duties.leading(duty);
+                    let renewing = renew(cluster, duty, term, asked, self.pace);
+                    let ending = async {
+                        tokio::select! {
+                            over = renewing => over,
+                            () = share.shed() => Over::TooMany,
+                        }
+                    };
+                    let Some(over) = hold(ending, work()).await else { return };
+                    drop(leading);
+                    tracing::debug!(duty = duty.as_str(), term, ?over, "this node leads no more");
+                    Some(over)
+                } else {
+                    None
+                };
+                if over == Some(Over::TooMany) {
+                    // Where it fails the term runs out by itself.
+                    let _ = timeout_at(Instant::now() + self.pace.patience, cluster.resign(duty)).await;
+                } else {
+                    share.give_back();
+                }
+            }
+            sleep_until(asked + self.pace.every).await;
+        }
+    }
+
     /// Gives back what this node leads, so that another need not wait for the end of its terms. To be
     /// called when the work has stopped.
     pub(crate) async fn resign(&self) {
         let Some(cluster) = self.store.cluster() else { return };
         let deadline = Instant::now() + self.pace.patience;
-        for duty in ALL {
+        for duty in all() {
             // Where it fails the term runs out by itself.
             if let Ok(Err(error)) = timeout_at(deadline, cluster.resign(duty)).await {
                 tracing::debug!(duty = duty.as_str(), %error, "a duty was not given back");

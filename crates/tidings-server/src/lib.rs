@@ -4,7 +4,7 @@
 //!   for it and [`App::router`] mounts in another axum application.
 //! - `routes` are the operations, `access` decides who may do them, [`problem`] is what they say when
 //!   they refuse.
-//! - `endpoints` is what the API needs of webhooks: a judge of URLs, and secrets.
+//! - `webhooks` delivers; `endpoints` is what the API needs of webhooks: a judge of URLs, and secrets.
 //! - `duties` is who does what one node does for all.
 //! - `leases` is where workers wait; `streams` and `listener` hand live connections to
 //!   `tidings-delivery`.
@@ -45,6 +45,7 @@ mod services;
 mod settings;
 mod streams;
 mod tenants;
+mod webhooks;
 
 pub use app::{App, StartError};
 pub use drain::Drain;

@@ -7,6 +7,7 @@ mod duties;
 mod http;
 mod log;
 mod streams;
+mod webhooks;
 
 use std::{
     fmt,
@@ -37,6 +38,7 @@ pub struct Inner {
     pub(crate) log: log::Log,
     pub(crate) websocket: Streams,
     pub(crate) sse: Streams,
+    pub(crate) webhooks: webhooks::Webhooks,
     pub(crate) live: Live,
 }
 
@@ -72,6 +74,7 @@ impl Metrics {
             log: log::Log::register(&mut registry),
             websocket: Streams::register(&mut registry, "websocket"),
             sse: Streams::register(&mut registry, "sse"),
+            webhooks: webhooks::Webhooks::register(&mut registry),
             live: Live::register(&mut registry),
             registry: Mutex::new(registry),
         }))

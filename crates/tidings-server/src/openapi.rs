@@ -24,7 +24,7 @@ pub(crate) use schema::{
 };
 pub(crate) use webhooks::{
     DeliveryPage, NewWebhook, PausedWebhooks, Replaying, Webhook, WebhookEnable, WebhookPage, WebhookPatch,
-    WebhookReplay, WebhookRotate,
+    WebhookReplay, WebhookRotate, WebhookTest,
 };
 
 #[derive(OpenApi)]
@@ -47,7 +47,7 @@ pub(crate) use webhooks::{
         routes::webhooks::update::update, routes::webhooks::delete::delete, routes::webhooks::state::pause,
         routes::webhooks::state::enable, routes::webhooks::rotate::rotate_secret, routes::webhooks::replay::replay,
         routes::webhooks::deliveries::deliveries, routes::webhooks::of_event::of_event,
-        routes::webhooks::pause_user::pause_user,
+        routes::webhooks::pause_user::pause_user, routes::webhooks::test::test,
         streams::ws, document_route, routes::tickets::mint,
         routes::keys::create::create, routes::keys::list::list, routes::keys::show::show, routes::keys::revoke::revoke,
         routes::tenants::create, routes::tenants::list, routes::tenants::show, routes::tenants::delete,

@@ -24,6 +24,10 @@ pub trait Cluster: Send + Sync {
     /// Gives a duty back at once, where this node leads it.
     async fn resign(&self, duty: Duty) -> Result<(), ClusterError>;
 
+    /// Says that this node delivers webhooks, and returns how many do, itself included; to be called every three seconds. One
+    /// that has not said so for ten is counted no more.
+    async fn delivering(&self) -> Result<usize, ClusterError>;
+
     /// A secret that the nodes share, sealed by its user: the store never sees it open.
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError>;
 

@@ -14,6 +14,7 @@ mod readme;
 mod restart;
 mod sequence;
 mod slow;
+mod webhooks;
 
 /// One after another: tests that load the machine so much that two of them would starve each other.
 fn alone() -> std::sync::MutexGuard<'static, ()> {

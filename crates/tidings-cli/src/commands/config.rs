@@ -41,7 +41,7 @@ pub(super) struct Settings {
     /// A file that holds the URL of the Redis.
     #[arg(long, value_name = "FILE")]
     redis_file: Option<String>,
-    /// What this node does, joined by commas: api, scheduler [default: all].
+    /// What this node does, joined by commas: api, scheduler, webhooks [default: all].
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// An echo route for WebSocket conformance suites.

@@ -7,6 +7,7 @@ use tidings_auth::Authenticator;
 use tidings_delivery::Delivery;
 use tidings_live::Hub;
 use tidings_store::{Journal, Store};
+use tidings_webhooks::dispatcher::Dispatcher;
 
 use crate::{
     access::Gate,
@@ -42,6 +43,7 @@ capabilities! {
     Gate = gate;
     Authenticator = gate.authenticator;
     Endpoints = endpoints;
+    Dispatcher = dispatcher;
     TenantAdmin = admin;
     Claimer = claimer;
     ProgressDesk = progress;

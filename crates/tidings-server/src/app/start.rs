@@ -26,6 +26,7 @@ use crate::{
     settings::Settings,
     streams::{self, InBand},
     tenants::{Directory, TenantAdmin},
+    webhooks,
 };
 
 use super::{App, Parts, StartError, commits::Commits, open};
@@ -33,11 +34,11 @@ use super::{App, Parts, StartError, commits::Commits, open};
 /// What the parts share.
 #[derive(Clone)]
 pub(crate) struct World {
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// For secrets.
     pub(super) entropy: Arc<dyn Entropy>,
     /// For ids and jitter.
-    pub(super) pooled: Arc<dyn Entropy>,
+    pub(crate) pooled: Arc<dyn Entropy>,
 }
 
 impl World {
@@ -72,6 +73,8 @@ impl App {
 
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
         let endpoints = Endpoints::new(&config, keys.webhook_secrets(), world.entropy.clone())?;
+        let parts = (&store, &journal, &hub);
+        let dispatcher = webhooks::dispatcher(parts, &endpoints, &config.webhooks, &world);
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
         let delivery = start_delivery(&config, &hub, &authenticator, &metrics, &world)?;
@@ -98,6 +101,7 @@ impl App {
                 authenticator: authenticator.clone(),
             },
             endpoints,
+            dispatcher,
             gate: Gate { authenticator, directory, settings: settings.clone(), metrics: metrics.clone() },
             progress: ProgressDesk::new(journal.clone(), config.jobs.progress_rate.0),
             streams: streams::Desk::new(
@@ -137,6 +141,10 @@ impl App {
         }
         services.spawn("due jobs", claimer.clone().ring_when_due());
         services.spawn("beat", duties::beat(store.clone()));
+        if config.server.has_role(Role::Webhooks) {
+            let Parts { duties, dispatcher, .. } = &*self.0;
+            services.spawn("webhooks", webhooks::run(store.clone(), duties.clone(), dispatcher.clone()));
+        }
         if config.server.has_role(Role::Scheduler) {
             if store.cluster().is_some() {
                 services.spawn("outbox", outbox::run(journal.clone(), settings.clone()));

@@ -49,10 +49,12 @@ pub enum Role {
     Api,
     /// Stands ready to lead what one node at a time does for all.
     Scheduler,
+    /// Delivers webhooks.
+    Webhooks,
 }
 
 impl Role {
-    pub const ALL: [Self; 2] = [Self::Api, Self::Scheduler];
+    pub const ALL: [Self; 3] = [Self::Api, Self::Scheduler, Self::Webhooks];
 }
 
 /// Where the log is kept.
@@ -111,7 +113,10 @@ impl Server {
             return Err(ConfigError::invalid("server.ops_listen", message));
         }
         if self.roles.is_empty() {
-            return Err(ConfigError::invalid("server.roles", "must name api, scheduler or both"));
+            return Err(ConfigError::invalid(
+                "server.roles",
+                "must name api, scheduler or webhooks, or several of them",
+            ));
         }
         let alone = matches!(store, StoreChoice::Sqlite);
         if alone && Role::ALL.iter().any(|role| !self.has_role(*role)) {

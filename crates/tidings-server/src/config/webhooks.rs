@@ -15,6 +15,10 @@ pub struct Webhooks {
     pub retries: usize,
     /// First attempts of all a tenant's endpoints together.
     pub rate_per_tenant: Off<RateText>,
+    /// An endpoint to which nothing was delivered for so long is disabled.
+    pub disable_after: Span,
+    /// How often one that was disabled so is tried with one event, where it has `probe`.
+    pub probe_every: Span,
     /// How many endpoints a tenant may have.
     pub endpoints_per_tenant: usize,
     /// Addresses for which the rules on range, scheme, port and name do not hold: for development, and for partners in
@@ -38,6 +42,8 @@ impl Default for Webhooks {
             timeout: Span::secs(10),
             retries: 3,
             rate_per_tenant: Off::at(RateText::per_minute(100)),
+            disable_after: Span::secs(5 * 86_400),
+            probe_every: Span::secs(600),
             endpoints_per_tenant: 1_000,
             allow_cidrs: Vec::new(),
             allow_http: false,
@@ -50,6 +56,11 @@ impl Default for Webhooks {
 
 impl Webhooks {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        for (key, span) in [("disable_after", self.disable_after), ("probe_every", self.probe_every)] {
+            if span.0 < std::time::Duration::from_secs(1) {
+                return Err(ConfigError::invalid(format!("webhooks.{key}"), "must be at least 1s"));
+            }
+        }
         let range = Span::secs(1)..=Span::secs(30);
         if !range.contains(&self.timeout) {
             return Err(ConfigError::invalid("webhooks.timeout", "must be 1s to 30s"));

@@ -24,7 +24,7 @@ impl Duties {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let leading = Family::<Label, Gauge>::default();
         registry.register("duty_leading", "1 where this node leads the duty", leading.clone());
-        for duty in duties::ALL {
+        for duty in duties::all() {
             leading.get_or_create_owned(&Label { duty: duty.as_str() }).set(0);
         }
         Self(leading)

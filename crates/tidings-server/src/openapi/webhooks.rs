@@ -219,3 +219,15 @@ pub(crate) struct DeliveryPage {
     deliveries: Vec<Delivery>,
     next: Option<String>,
 }
+
+/// What came of a sample event.
+#[derive(ToSchema)]
+pub(crate) struct WebhookTest {
+    delivered: bool,
+    latency_ms: u64,
+    status: Option<u16>,
+    /// How the answer began, at most 4 KiB.
+    answer: Option<String>,
+    /// As of an attempt.
+    failure: Option<String>,
+}

@@ -74,6 +74,7 @@ fn api() -> Vec<Route> {
         ("/api/v1/webhooks/{id}", get(webhooks::show).patch(webhooks::update).delete(webhooks::delete)),
         ("/api/v1/webhooks/{id}/pause", post(webhooks::pause)),
         ("/api/v1/webhooks/{id}/enable", post(webhooks::enable)),
+        ("/api/v1/webhooks/{id}/test", post(webhooks::test)),
         ("/api/v1/webhooks/{id}/rotate-secret", post(webhooks::rotate_secret)),
         ("/api/v1/webhooks/{id}/deliveries", get(webhooks::deliveries)),
         ("/api/v1/webhooks/{id}/replay", post(webhooks::replay)),

@@ -11,6 +11,7 @@ pub(crate) mod request;
 pub(crate) mod rotate;
 pub(crate) mod show;
 pub(crate) mod state;
+pub(crate) mod test;
 pub(crate) mod update;
 mod view;
 
@@ -33,6 +34,7 @@ pub(crate) use replay::replay;
 pub(crate) use rotate::rotate_secret;
 pub(crate) use show::show;
 pub(crate) use state::{enable, pause};
+pub(crate) use test::test;
 pub(crate) use update::update;
 
 fn kept(store: &dyn Store) -> Result<&dyn Webhooks, Problem> {

@@ -83,6 +83,25 @@ impl Cluster for PostgresStore {
         Ok(())
     }
 
+    /// Each node that delivers leads a duty of its own, whose term tells that it is alive.
+    async fn delivering(&self) -> Result<usize, ClusterError> {
+        let (now, length) = (self.0.time.injected(), TERM.as_micros() as i64);
+        let rows = self
+            .0
+            .pool
+            .query(
+                "WITH own AS (SELECT tidings.lead('webhooks-at-' || $1::text, $1, $2, $3)),
+                 gone AS (DELETE FROM tidings.duties WHERE duty LIKE 'webhooks-at-%' AND duty <> 'webhooks-at-' || $1::text
+                     AND expires_at < coalesce($2, tidings.micros()) - 3600000000)
+                 SELECT count(own) + (SELECT count(*) FROM tidings.duties WHERE duty LIKE 'webhooks-at-%'
+                     AND duty <> 'webhooks-at-' || $1::text AND expires_at > coalesce($2, tidings.micros())) FROM own",
+                &[(&self.0.node, Type::UUID), (&now, Type::INT8), (&length, Type::INT8)],
+            )
+            .await?;
+        let count: i64 = rows.first().map_or(Ok(1), |row| Columns::of(row).get(0)).map_err(Fault::from)?;
+        Ok(count as usize)
+    }
+
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {
         let rows = self
             .0

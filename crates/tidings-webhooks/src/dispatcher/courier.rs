@@ -27,8 +27,12 @@ pub(super) async fn run(
 ) {
     // How far the store was told that a generation is.
     let mut told: Option<(u64, Seq)> = None;
+    // What the store itself said last, which may be newer than what was heard.
+    let mut read: Option<Arc<Endpoint>> = None;
     loop {
-        let endpoint = resumed(&changes.borrow_and_update(), told);
+        let heard = Arc::clone(&changes.borrow_and_update());
+        let newer = read.take().filter(|read| read.change > heard.change);
+        let endpoint = resumed(&newer.unwrap_or(heard), told);
         standing.set_state(endpoint.state.name());
         let over = match endpoint.state {
             EndpointState::Active => deliver(&shared, &endpoint, &standing, &mut changes, &mut told).await,
@@ -49,8 +53,15 @@ pub(super) async fn run(
                 _ = changes.changed() => {}
                 () = shared.stop.cancelled() => return,
             }
+            read = reread(&shared, &endpoint).await;
         }
     }
+}
+
+/// What it stopped for may be a change of its own making, such as that the endpoint is disabled.
+async fn reread(shared: &Shared, endpoint: &Endpoint) -> Option<Arc<Endpoint>> {
+    let webhooks = shared.store.webhooks()?;
+    webhooks.endpoint(&endpoint.tenant, endpoint.id).await.ok().flatten().map(Arc::new)
 }
 
 /// What the store said may be older than what it was told since.

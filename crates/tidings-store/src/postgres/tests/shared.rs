@@ -44,6 +44,20 @@ async fn one_node_at_a_time_leads_a_duty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_deliver_are_counted_while_they_say_so() {
+    let (clock, [a, b]) = two().await;
+    assert_eq!(a.delivering().await.expect("asked"), 1);
+    assert_eq!(b.delivering().await.expect("asked"), 2);
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(a.delivering().await.expect("asked"), 2);
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(a.delivering().await.expect("asked"), 1, "the other has not said so for twelve seconds");
+    clock.advance(Duration::from_hours(2));
+    assert_eq!(b.delivering().await.expect("asked"), 1, "after a pause too");
+    assert_eq!(a.delivering().await.expect("asked"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_partition_of_webhooks_is_a_duty_of_its_own() {
     let (_, [a, b]) = two().await;
     for partition in Partition::all() {

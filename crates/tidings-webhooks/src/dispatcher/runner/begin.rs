@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tidings_core::Timestamp;
+use tidings_core::{Seq, Timestamp};
 
 use super::{Happened, Kind, Runner, Tried};
 use crate::dispatcher::{route::Message, slots::Slot};
@@ -141,9 +141,18 @@ impl Runner {
         }
         let due = self.main.pop()?;
         let (seq, time) = (due.event.seq, due.event.time);
+        self.pass_held(seq);
         let held = self.held.as_ref().filter(|held| held.seq == seq);
         let number = held.map_or(0, |held| held.attempts) + 1;
         Some(Ready { kind, message: Message::of_due(due), number, time: Some(time) })
+    }
+
+    /// The event that an ordered endpoint stood before does not match any more: its row is one like others.
+    fn pass_held(&mut self, seq: Seq) {
+        if let Some(held) = self.held.take_if(|held| held.seq < seq) {
+            self.retries.reported(held.seq);
+            self.retries.due(held.next_at);
+        }
     }
 
     fn begin(&mut self, ready: Ready, slot: Slot, now: Timestamp) {

@@ -1,0 +1,82 @@
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tidings_webhooks::dispatcher::DispatcherStats;
+
+/// What this node delivers. Set when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Webhooks {
+    attempts: Family<Outcome, Counter>,
+    dead: Counter,
+    in_flight: Gauge,
+    oldest: Gauge<f64, AtomicU64>,
+    retrying: Gauge,
+    endpoints: Family<State, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+impl Webhooks {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let new = Self {
+            attempts: Family::default(),
+            dead: Counter::default(),
+            in_flight: Gauge::default(),
+            oldest: Gauge::default(),
+            retrying: Gauge::default(),
+            endpoints: Family::default(),
+        };
+        let attempts = "Attempts to deliver webhooks, by what came of them";
+        registry.register("webhook_attempts", attempts, new.attempts.clone());
+        registry.register("webhook_dead_letters", "Deliveries that were given up", new.dead.clone());
+        registry.register("webhook_in_flight", "Attempts that are under way", new.in_flight.clone());
+        registry.register(
+            "webhook_oldest_undelivered_seconds",
+            "The age of the oldest event that an endpoint of this node has not been tried with, paused and disabled ones included",
+            new.oldest.clone(),
+        );
+        registry.register("webhook_retrying", "Deliveries that wait for another try", new.retrying.clone());
+        registry.register(
+            "webhook_endpoints",
+            "Endpoints of this node by state; throttled ones are active ones that a rate or their receiver holds back",
+            new.endpoints.clone(),
+        );
+        new
+    }
+
+    pub(crate) fn set(&self, stats: &DispatcherStats) {
+        for (outcome, count) in &stats.attempts {
+            raise(&self.attempts.get_or_create_owned(&Outcome { outcome }), *count);
+        }
+        raise(&self.dead, stats.dead);
+        self.in_flight.set(stats.in_flight as i64);
+        self.oldest.set(stats.oldest_age.as_secs_f64());
+        self.retrying.set(stats.retrying as i64);
+        let counts = [
+            ("active", stats.active),
+            ("throttled", stats.throttled),
+            ("paused", stats.paused),
+            ("disabled", stats.disabled),
+        ];
+        for (state, count) in counts {
+            self.endpoints.get_or_create_owned(&State { state }).set(count as i64);
+        }
+    }
+}
+
+/// Several may ask at once: a counter that another has raised further stays there.
+fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
