@@ -50,6 +50,9 @@ impl Shared {
     }
 }
 
+/// The load is one user at one address.
+const ROOMY: [&str; 2] = ["limits.connections=20000", "limits.connections_per_user=off"];
+
 const TENANT: &str = "bench";
 const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work";
 
@@ -72,7 +75,7 @@ impl Subject {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data"])
             .arg(&data);
-        for setting in ["limits.connections=20000"].iter().chain(settings) {
+        for setting in ROOMY.iter().chain(settings) {
             command.args(["--set", setting]);
         }
         let log = folder.join("tidings.log");

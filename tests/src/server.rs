@@ -28,6 +28,9 @@ use crate::{
 pub const ALL_SCOPES: &str =
     "jobs:read:all jobs:write jobs:work events:read events:publish events:detail keys:manage";
 
+/// A test's clients are one user at one address: what limits those is on only where a test sets it.
+const ROOMY: [&str; 1] = ["limits.connections_per_user=off"];
+
 /// How to start it.
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
@@ -135,6 +138,7 @@ impl Server {
             .args(["serve", "--listen", &format!("{ip}:{}", self.port.number())])
             .args(["--ops-listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
+            .args(ROOMY.iter().flat_map(|s| ["--set", s]))
             .args(self.options.set.iter().flat_map(|s| ["--set", s]))
             .args(&self.options.args)
             .stdout(log.try_clone().expect("a descriptor is free"))

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tidings_core::{Epoch, Event, Seq, TenantId};
 use tokio::sync::watch;
 
-pub use self::redis::{RedisBus, RedisConfig, RedisConfigError};
+pub use self::redis::{PlacesError, RedisBus, RedisConfig, RedisConfigError};
 pub use histories::Histories;
 
 /// Carries what one node commits to the nodes that have feeds for it.

@@ -36,7 +36,8 @@ mod watch;
 
 pub use batch::{Batch, Batcher, FrameEnd};
 pub use bus::{
-    Bus, BusKind, BusState, Histories, Listener, Local, News, RedisBus, RedisConfig, RedisConfigError,
+    Bus, BusKind, BusState, Histories, Listener, Local, News, PlacesError, RedisBus, RedisConfig,
+    RedisConfigError,
 };
 pub use config::{LiveConfig, SlowClients};
 pub use encoding::{Encoding, Transport};

@@ -24,6 +24,7 @@ use crate::{
     ids::Ids,
     leases::{Claimer, Desk, ProgressDesk},
     metrics::Metrics,
+    places::Places,
     services::Services,
     settings::Settings,
     streams,
@@ -53,6 +54,7 @@ struct Parts {
     claimer: Claimer,
     progress: ProgressDesk,
     streams: streams::Desk,
+    places: Places,
     settings: Settings,
     metrics: Metrics,
     drain: Drain,
@@ -157,6 +159,7 @@ impl App {
         parts.claimer.settle().await;
         parts.progress.flush().await;
         parts.services.stop().await;
+        parts.places.leave().await;
         parts.duties.resign().await;
         parts.journal.close().await;
         parts.store.close().await;

@@ -33,6 +33,7 @@ mod openapi;
 mod outbox;
 mod params;
 mod path;
+mod places;
 pub mod problem;
 mod refusal;
 mod request_id;

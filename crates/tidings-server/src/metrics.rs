@@ -6,6 +6,7 @@ mod distribution;
 mod duties;
 mod http;
 mod log;
+mod places;
 mod streams;
 mod webhooks;
 
@@ -36,6 +37,7 @@ pub struct Inner {
     pub(crate) duties: duties::Duties,
     pub(crate) http: http::Http,
     pub(crate) log: log::Log,
+    pub(crate) places: places::Places,
     pub(crate) websocket: Streams,
     pub(crate) sse: Streams,
     pub(crate) webhooks: webhooks::Webhooks,
@@ -72,6 +74,7 @@ impl Metrics {
             duties: duties::Duties::register(&mut registry),
             http: http::Http::register(&mut registry),
             log: log::Log::register(&mut registry),
+            places: places::Places::register(&mut registry),
             websocket: Streams::register(&mut registry, "websocket"),
             sse: Streams::register(&mut registry, "sse"),
             webhooks: webhooks::Webhooks::register(&mut registry),

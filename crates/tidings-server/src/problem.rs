@@ -61,6 +61,11 @@ impl Problem {
         self.kind
     }
 
+    /// A member of this kind's own.
+    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
     pub fn detail(&self) -> &str {
         &self.detail
     }

@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use tidings_core::{Epoch, Seq, TenantId, webhook::Partition};
 
+use crate::{PlacesAsked, PlacesGiven};
+
 /// A database that several servers share. The embedded store has none of this: it leads alone.
 ///
 /// None of it goes through the journal: nothing here is a fact of any tenant's log.
@@ -27,6 +29,13 @@ pub trait Cluster: Send + Sync {
     /// Says that this node delivers webhooks, and returns how many do, itself included; to be called every three seconds. One
     /// that has not said so for ten is counted no more.
     async fn delivering(&self) -> Result<usize, ClusterError>;
+
+    /// Says how many live connections of some holders this node has, and takes places for more: one answer
+    /// for each, in their order. However many nodes ask at once, no more are given than `limit` leaves. What a
+    /// node has counts while it is alive: until ten seconds after its last [`beat`](Self::beat).
+    ///
+    /// Each holder may be named once. One call at a time: what the node says last is what counts.
+    async fn places(&self, asked: &[PlacesAsked]) -> Result<Vec<PlacesGiven>, ClusterError>;
 
     /// A secret that the nodes share, sealed by its user: the store never sees it open.
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError>;

@@ -19,6 +19,7 @@ pub mod conformance;
 mod error;
 mod job_state;
 mod journal;
+mod places;
 mod postgres;
 mod read;
 mod sqlite;
@@ -36,6 +37,7 @@ pub use command::{
 };
 pub use error::{CommandError, CommitError, OpenError, ReadError};
 pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};
+pub use places::{Holder, PlacesAsked, PlacesGiven};
 pub use postgres::{PostgresConfig, PostgresStore, StoreClock};
 pub use read::{
     EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation, Schema,

@@ -28,6 +28,7 @@ mod lane;
 mod look;
 mod migrate;
 mod outbox;
+mod places;
 mod plan;
 mod pool;
 mod reads;

@@ -7,7 +7,8 @@ use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, Tenant
 
 use crate::{
     Batch, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery, KeyRecord,
-    LogState, Moves, PageLimit, QueueStats, ReadError, Revocation, Seen, Store, TenantRecord, Term,
+    LogState, Moves, PageLimit, PlacesAsked, PlacesGiven, QueueStats, ReadError, Revocation, Seen, Store,
+    TenantRecord, Term,
 };
 
 /// Part of a [`Store`]; whoever has it is one. What a method here does not say of itself goes to
@@ -165,6 +166,10 @@ pub trait ClusterStandIn: Send + Sync {
         out_of_reach()
     }
 
+    async fn places(&self, _: &[PlacesAsked]) -> Result<Vec<PlacesGiven>, ClusterError> {
+        out_of_reach()
+    }
+
     async fn secret(&self, _: &str) -> Result<Option<Vec<u8>>, ClusterError> {
         out_of_reach()
     }
@@ -202,6 +207,10 @@ impl<C: ClusterStandIn> Cluster for C {
 
     async fn delivering(&self) -> Result<usize, ClusterError> {
         out_of_reach()
+    }
+
+    async fn places(&self, asked: &[PlacesAsked]) -> Result<Vec<PlacesGiven>, ClusterError> {
+        ClusterStandIn::places(self, asked).await
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {

@@ -10,6 +10,7 @@ mod leases;
 mod limits;
 mod malformed_http;
 mod malformed_ws;
+mod places;
 mod readme;
 mod restart;
 mod sequence;

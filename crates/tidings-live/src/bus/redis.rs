@@ -9,6 +9,7 @@ mod config;
 mod interest;
 mod link;
 mod outgoing;
+mod places;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tidings_core::{Entropy, Epoch, Event, TenantId};
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -31,7 +33,9 @@ use super::{
 };
 pub use config::{RedisConfig, RedisConfigError};
 use interest::Interest;
+use link::Link;
 use outgoing::Outgoing;
+pub use places::PlacesError;
 
 /// How long a feed that opens waits for its channel; later news come from the store.
 const JOIN_MAX: Duration = Duration::from_millis(250);
@@ -52,6 +56,8 @@ struct Shared {
     interest: Interest,
     outgoing: Outgoing,
     connected: watch::Sender<bool>,
+    /// The connection, while there is one.
+    link: Mutex<Option<Link>>,
     /// What the server turned out to be.
     kind: AtomicU8,
     counts: Counts,
@@ -83,6 +89,7 @@ impl RedisBus {
             interest: Interest::default(),
             outgoing: Outgoing::default(),
             connected: watch::Sender::new(false),
+            link: Mutex::new(None),
             kind: AtomicU8::new(BusKind::Redis as u8),
             counts: Counts::default(),
         });

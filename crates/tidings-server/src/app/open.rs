@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tidings_auth::ServerKeys;
-use tidings_live::{Bus, Local, RedisBus, RedisConfig};
+use tidings_live::{RedisBus, RedisConfig};
 use tidings_store::{OpenError, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Store};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -56,12 +56,16 @@ pub(crate) fn postgres_config(config: &Config, url: &SecretString) -> PostgresCo
     postgres
 }
 
-/// What the servers on one database tell each other through. Redis may be out of reach: it is tried on.
-pub(crate) fn bus(config: &Config, keys: &ServerKeys, world: &World) -> Result<Arc<dyn Bus>, StartError> {
-    let Some(redis) = &config.server.redis else { return Ok(Local::shared()) };
+/// What the servers on one database tell each other through. It may be out of reach: it is tried on.
+pub(crate) fn redis(
+    config: &Config,
+    keys: &ServerKeys,
+    world: &World,
+) -> Result<Option<Arc<RedisBus>>, StartError> {
+    let Some(redis) = &config.server.redis else { return Ok(None) };
     // Servers with the same key share one database; others may share the Redis.
     let redis = RedisConfig::new(redis.expose(), keys.id())?;
-    Ok(RedisBus::connect(redis, world.pooled.clone()))
+    Ok(Some(RedisBus::connect(redis, world.pooled.clone())))
 }
 
 /// The keys of the data folder, or those that the servers on one database share.

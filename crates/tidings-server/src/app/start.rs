@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tidings_auth::{Authenticator, ServerKeys};
 use tidings_core::{Clock, Entropy};
 use tidings_delivery::Delivery;
-use tidings_live::Hub;
+use tidings_live::{Bus, Hub, Local, RedisBus};
 use tidings_store::{Duty, Journal, JournalConfig, Store};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     leases::{Claimer, Desk, ProgressDesk},
     metrics::Metrics,
     outbox,
+    places::{InRedis, InStore, Places, Together},
     rescue::{self, LeaseActivity},
     retention,
     revocation::Closer,
@@ -65,7 +66,9 @@ impl App {
     async fn start_on(store: Arc<dyn Store>, config: Config, world: World) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let keys = open::keys(&config, &*store, &world).await?;
-        let hub = Hub::with_bus(store.clone(), config.to_live(), open::bus(&config, &keys, &world)?);
+        let redis = open::redis(&config, &keys, &world)?;
+        let bus = redis.clone().map_or_else(Local::shared, |redis| redis as Arc<dyn Bus>);
+        let hub = Hub::with_bus(store.clone(), config.to_live(), bus);
         let desk = Desk::new(config.jobs.concurrency.keys().cloned().collect());
         hub.tell_moves(Arc::new(desk.clone()));
         let sink = Commits { hub: hub.clone(), desk: desk.clone(), metrics: metrics.clone() };
@@ -91,6 +94,7 @@ impl App {
             store.cluster().map(|_| Claimer::LOOK_AGAIN),
         );
         let directory = Directory::new(store.clone());
+        let places = Places::new(together(&store, redis), settings.clone(), metrics.clone());
         let app = Self(Arc::new(Parts {
             admin: TenantAdmin {
                 store: store.clone(),
@@ -109,7 +113,9 @@ impl App {
                 settings.clone(),
                 metrics.clone(),
                 world.pooled.clone(),
+                places.clone(),
             ),
+            places,
             health: Health::new(store.clone(), hub.clone()),
             ids: Ids::new(world.clock, world.pooled),
             duties: Duties::new(store.clone(), metrics.clone()),
@@ -130,7 +136,7 @@ impl App {
     }
 
     fn start_services(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, delivery, claimer, hub, gate, store, journal, settings, .. } = &*self.0;
+        let Parts { services, delivery, claimer, hub, gate, store, journal, settings, places, .. } = &*self.0;
         let authenticator = gate.authenticator.clone();
         let closer =
             Closer::new(authenticator.clone(), delivery.clone(), gate.directory.clone(), hub.clone());
@@ -140,6 +146,7 @@ impl App {
             services.spawn("floors", retention::follow(hub.clone()));
         }
         services.spawn("due jobs", claimer.clone().ring_when_due());
+        services.spawn("places", places.clone().run());
         services.spawn("beat", duties::beat(store.clone()));
         if config.server.has_role(Role::Webhooks) {
             let Parts { duties, dispatcher, .. } = &*self.0;
@@ -166,6 +173,15 @@ impl App {
         let schedules = move || schedules::run(looked_at.clone(), firing.clone());
         services.spawn("schedules", duties.clone().run(Duty::Schedules, schedules));
     }
+}
+
+/// Where the nodes on one store count live connections: in Redis where there is one.
+fn together(store: &Arc<dyn Store>, redis: Option<Arc<RedisBus>>) -> Option<Arc<dyn Together>> {
+    store.cluster()?;
+    Some(match redis {
+        Some(redis) => Arc::new(InRedis(redis)),
+        None => Arc::new(InStore(store.clone())),
+    })
 }
 
 fn start_delivery(

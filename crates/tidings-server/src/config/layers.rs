@@ -72,6 +72,8 @@ pub(super) fn typed(text: &str, default: Option<&Value>) -> Value {
         Some(Value::Integer(_)) => integer(),
         Some(Value::Boolean(_)) => boolean(),
         Some(Value::Array(_)) => Some(list(text)),
+        // What it is a limit of, only the text can tell.
+        Some(Value::String(off)) if off == "off" => integer(),
         Some(_) => None,
         None => integer().or_else(boolean),
     };

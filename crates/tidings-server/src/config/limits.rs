@@ -9,6 +9,10 @@ use super::{ConfigError, Off, RateText, Span};
 pub struct Limits {
     /// Live connections of the whole server; beyond it 503.
     pub connections: usize,
+    /// … of one user, over all nodes; beyond it 429.
+    pub connections_per_user: Off<u32>,
+    /// … of one tenant, over all nodes; beyond it 429.
+    pub connections_per_tenant: Off<u32>,
     /// Inbound messages of one WebSocket; a burst of twice as many is taken.
     pub messages_per_connection: Off<RateText>,
     /// Bytes of an inbound WebSocket message; beyond it 1009.
@@ -37,6 +41,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_000,
+            connections_per_user: Off::at(5),
+            connections_per_tenant: Off::OFF,
             messages_per_connection: Off::at(RateText::per_second(20)),
             frame_bytes: 1 << 20,
             body_bytes: 1 << 20,
@@ -55,6 +61,12 @@ impl Default for Limits {
 impl Limits {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("limits.connections", self.connections, 1, 10_000_000)?;
+        for (key, limit) in [
+            ("limits.connections_per_user", self.connections_per_user.0),
+            ("limits.connections_per_tenant", self.connections_per_tenant.0),
+        ] {
+            within(key, limit.map_or(1, |limit| limit as usize), 1, 10_000_000)?;
+        }
         within("limits.frame_bytes", self.frame_bytes, 1_024, 64 << 20)?;
         within("limits.body_bytes", self.body_bytes, 1_024, 64 << 20)?;
         within("limits.event_bytes", self.event_bytes, 64, 16 << 20)?;

@@ -93,6 +93,9 @@ kinds! {
     /// As many jobs of the type run in the tenant as `jobs.concurrency` lets. Nothing was done: repeat it after
     /// `Retry-After`, when one may have ended.
     JobsLimited = "jobs-limited", TOO_MANY_REQUESTS, "Too many jobs of this type are running";
+    /// As many live connections of the user, its tenant or its address are open as there may be: `limit` names the key.
+    /// Close one, or try again after `Retry-After`.
+    ConnectionsLimited = "connections-limited", TOO_MANY_REQUESTS, "Too many live connections of one user, tenant or address";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// Too many changes are waiting. Nothing was done: repeat it after `Retry-After`.
@@ -118,7 +121,7 @@ mod tests {
             "# Problems\n\n\
              Every error of the HTTP API is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`,\n\
              `request_id`. Programs decide by `type`, which is stable; `detail` is for people and may change. Some types\n\
-             have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone).\n\n\
+             have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone), `limit` (connections-limited).\n\n\
              | type | status | meaning |\n|---|---|---|\n",
         );
         let row =

@@ -1,20 +1,17 @@
 //! `/api/v1/tickets`.
 
-use std::time::Duration;
-
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use tidings_auth::{Authenticator, MintError, TicketRequest};
-use tidings_delivery::Delivery;
 use tidings_store::{Journal, Operation};
 
 use crate::{
     access::{Access, forbidden, may},
     body::{self, OptionalJson, invalid},
     drain::Drain,
-    problem::{Kind, Problem},
+    problem::Problem,
     routes::submit,
-    settings::Settings,
+    streams,
 };
 
 /// Mint a connection ticket: used once, within 30 s, as `?ticket=`.
@@ -26,18 +23,15 @@ use crate::{
 pub(crate) async fn mint(
     access: Access<may::ReadEvents>,
     State(authenticator): State<Authenticator>,
-    State(delivery): State<Delivery>,
+    State(desk): State<streams::Desk>,
     State(journal): State<Journal>,
-    State(settings): State<Settings>,
     State(drain): State<Drain>,
     OptionalJson(request): OptionalJson<TicketRequest>,
 ) -> Result<Response, Problem> {
-    // A browser cannot see the status of a refused upgrade: it learns here that there is no room.
     drain.refuse()?;
-    if delivery.connections() >= settings.get().limits.connections {
-        return Err(too_many_connections());
-    }
     let request = in_tenant(&access, request)?;
+    let user = request.user.as_ref().or_else(|| access.principal.user());
+    desk.look(&access.tenant, user).await?;
     let ticket = authenticator.mint_ticket(&access.principal, request).map_err(|e| refused(&e))?;
     if access.may_create {
         submit(&journal, access.command(Operation::Ensure)?).await?;
@@ -56,11 +50,6 @@ fn in_tenant(access: &Access<may::ReadEvents>, mut request: TicketRequest) -> Re
             Ok(request)
         }
     }
-}
-
-pub(crate) fn too_many_connections() -> Problem {
-    let detail = "This server holds as many live connections as it takes (limits.connections).";
-    Problem::new(Kind::TooManyConnections, detail).retry_after(Duration::from_secs(5))
 }
 
 fn refused(error: &MintError) -> Problem {

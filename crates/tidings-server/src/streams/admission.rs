@@ -7,14 +7,22 @@ use std::{
 };
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use tidings_core::Entropy;
+use tidings_core::{Entropy, TenantId, UserId};
 use tidings_delivery::{ConnectionId, ConnectionKind, Delivery};
 
 use crate::{
     metrics::Metrics,
+    places::{Full, Places, Whose},
     problem::{Kind, Problem},
     settings::Settings,
 };
+
+const PER_USER: &str = "limits.connections_per_user";
+const PER_TENANT: &str = "limits.connections_per_tenant";
+
+const SOON: Duration = Duration::from_secs(2);
+/// A place comes free when one of the same holder's connections ends, or its node is found to be dead.
+const LATER: Duration = Duration::from_secs(10);
 
 /// Where streams are begun: knows how many there are.
 #[derive(Clone)]
@@ -24,6 +32,7 @@ pub(crate) struct Desk {
     settings: Settings,
     metrics: Metrics,
     entropy: Arc<dyn Entropy>,
+    places: Places,
 }
 
 /// A connection's place under the limit, until it is dropped.
@@ -36,13 +45,13 @@ impl Desk {
         settings: Settings,
         metrics: Metrics,
         entropy: Arc<dyn Entropy>,
+        places: Places,
     ) -> Self {
-        Self { delivery, open: Arc::default(), settings, metrics, entropy }
+        Self { delivery, open: Arc::default(), settings, metrics, entropy, places }
     }
 
     /// A place for one more, unless the server is full or stops.
     pub(super) fn admit(&self) -> Result<Place, Problem> {
-        const SOON: Duration = Duration::from_secs(2);
         if self.delivery.is_draining() {
             let detail =
                 "The server is stopping. Another one, or this one restarted, will take the connection.";
@@ -53,9 +62,26 @@ impl Desk {
         if self.open.fetch_add(1, Ordering::AcqRel) < max {
             return Ok(place);
         }
-        let detail =
-            format!("This server takes {max} live connections (limits.connections), and they are all taken.");
-        Err(Problem::new(Kind::TooManyConnections, detail).retry_after(SOON))
+        Err(too_many(max))
+    }
+
+    /// The places that a connection of this user takes, on all nodes.
+    pub(super) async fn admit_of(
+        &self,
+        tenant: &TenantId,
+        user: Option<&UserId>,
+    ) -> Result<impl Send + 'static, Problem> {
+        self.places.take(tenant, user).await.map_err(too_many_of)
+    }
+
+    /// Refuses a connection of this user for which there would be no place now: a browser cannot see the
+    /// status of a refused upgrade, so it learns of it when it asks for a ticket.
+    pub(crate) async fn look(&self, tenant: &TenantId, user: Option<&UserId>) -> Result<(), Problem> {
+        let max = self.settings.get().limits.connections;
+        if self.open.load(Ordering::Acquire) >= max {
+            return Err(too_many(max));
+        }
+        self.places.look(tenant, user).await.map_err(too_many_of)
     }
 
     pub(super) fn new_id(&self) -> ConnectionId {
@@ -69,12 +95,34 @@ impl Desk {
             Kind::Forbidden | Kind::TenantSuspended => "forbidden",
             Kind::NotFound => "not_found",
             Kind::TooManyConnections => "limit",
+            Kind::ConnectionsLimited => match problem.member("limit").and_then(|key| key.as_str()) {
+                Some(PER_USER) => "user_limit",
+                Some(PER_TENANT) => "tenant_limit",
+                _ => "address_limit",
+            },
             Kind::Draining => "draining",
             Kind::RateLimited => "rate_limit",
             kind if kind.status().is_server_error() => "unavailable",
             _ => "bad_request",
         });
     }
+}
+
+fn too_many(max: usize) -> Problem {
+    let detail =
+        format!("This server takes {max} live connections (limits.connections), and they are all taken.");
+    Problem::new(Kind::TooManyConnections, detail).retry_after(SOON)
+}
+
+fn too_many_of(Full { of, limit }: Full) -> Problem {
+    let (who, key) = match of {
+        Whose::User => ("user", PER_USER),
+        Whose::Tenant => ("tenant", PER_TENANT),
+    };
+    let detail = format!(
+        "A {who} may have {limit} live connections at one time ({key}), and they are all open. Close one of them."
+    );
+    Problem::new(Kind::ConnectionsLimited, detail).with("limit", key).retry_after(LATER)
 }
 
 impl std::fmt::Debug for Desk {

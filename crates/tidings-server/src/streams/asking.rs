@@ -69,6 +69,7 @@ impl Wanted {
     ) -> Result<NewConnection, Problem> {
         let Self { asking: Asking { at, access, hub, journal, .. }, spec } = self;
         let place = desk.admit()?;
+        let places = desk.admit_of(&access.tenant, access.principal.user()).await?;
         let feed = access.feed(&hub, &journal).await?;
         Ok(NewConnection {
             id: desk.new_id(),
@@ -76,7 +77,7 @@ impl Wanted {
             judged_at: at,
             protocol: protocol(Stream { feed, spec }),
             received: bytes::Bytes::new(),
-            slot: Box::new(place),
+            slot: Box::new((place, places)),
         })
     }
 }

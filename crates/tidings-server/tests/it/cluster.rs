@@ -20,24 +20,24 @@ const MASTER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbcc
 const OTHER: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
 
 /// What names a database of its own.
-struct Settings(Vec<String>);
+pub(crate) struct Settings(Vec<String>);
 
 impl Settings {
-    fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         let url = POSTGRES.fresh_database();
         Self(vec![format!("server.store={url}"), format!("secrets.master_key={MASTER}")])
     }
 
-    fn and(&self, more: &str) -> Self {
+    pub(crate) fn and(&self, more: &str) -> Self {
         Self(self.0.iter().cloned().chain([more.to_owned()]).collect())
     }
 
-    fn list(&self) -> Vec<&str> {
+    pub(crate) fn list(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
     }
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
         assert!(Instant::now() < deadline, "{what} did not come true");

@@ -13,6 +13,7 @@ mod leases;
 mod lifecycle;
 mod mount;
 mod openapi;
+mod places;
 mod schedules;
 mod site;
 mod tenants;

@@ -11,7 +11,7 @@ use super::{
     codec::{self, Columns, Id},
     fault::Fault,
 };
-use crate::{Cluster, ClusterError, Duty, Moves, Seen, Term};
+use crate::{Cluster, ClusterError, Duty, Moves, PlacesAsked, PlacesGiven, Seen, Term};
 
 /// Nodes say every second that they are alive; a few late seconds are no outage.
 const GRACE: Duration = Duration::from_secs(3);
@@ -100,6 +100,10 @@ impl Cluster for PostgresStore {
             .await?;
         let count: i64 = rows.first().map_or(Ok(1), |row| Columns::of(row).get(0)).map_err(Fault::from)?;
         Ok(count as usize)
+    }
+
+    async fn places(&self, asked: &[PlacesAsked]) -> Result<Vec<PlacesGiven>, ClusterError> {
+        Ok(self.0.places(asked).await?)
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {

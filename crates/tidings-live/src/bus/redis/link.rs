@@ -131,6 +131,26 @@ impl Link {
         }
     }
 
+    /// Runs each command, and returns their answers in their order: to a server in one write.
+    pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Server(connection) => {
+                let mut pipeline = redis::pipe();
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            Self::Cluster { connection, .. } => {
+                let one = |command: Cmd| {
+                    let mut connection = connection.clone();
+                    async move { command.query_async(&mut connection).await }
+                };
+                stream::iter(commands).map(one).buffered(AT_ONCE).try_collect().await
+            }
+        }
+    }
+
     /// Whether every server still answers.
     pub(super) async fn ping(&self) -> RedisResult<()> {
         let ping = redis::cmd("PING");

@@ -43,6 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, entropy: Arc<dyn Entropy>) {
         let broken = session(&shared).await;
         let was_connected = shared.counts.connections.load(Relaxed) > before;
         shared.connected.send_replace(false);
+        *shared.link.lock() = None;
         shared.interest.forget();
         if was_connected || !reported {
             tracing::warn!(error = %broken, "the bus is out of reach: other nodes' commits come from the store");
@@ -77,6 +78,7 @@ async fn session(shared: &Arc<Shared>) -> Broken {
     let kind = if link.is_cluster() { BusKind::RedisCluster } else { BusKind::Redis };
     shared.kind.store(kind as u8, Relaxed);
     shared.counts.connections.fetch_add(1, Relaxed);
+    *shared.link.lock() = Some(link.clone());
     shared.connected.send_replace(true);
     tracing::info!(bus = kind.as_str(), "the bus is connected");
     tokio::select! {

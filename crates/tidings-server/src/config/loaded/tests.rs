@@ -59,6 +59,17 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn a_limit_that_is_off_is_set_by_a_number() {
+    let sources = Sources {
+        env: vec![("TIDINGS_LIMITS__CONNECTIONS_PER_TENANT".into(), "70".into())],
+        sets: vec!["limits.connections_per_user=off".into(), "limits.idle_timeout=off".into()],
+        ..Sources::default()
+    };
+    let limits = Loaded::load(sources).expect("valid").config.limits;
+    assert_eq!((limits.connections_per_tenant.0, limits.connections_per_user.0), (Some(70), None));
+}
+
+#[test]
 fn only_a_double_underscore_makes_a_variable_ours() {
     let env = vec![env("TIDINGS_PORT", "tcp://10.0.0.1"), env("TIDINGS_TENANT", "acme"), env("PATH__X", "1")];
     let loaded = Loaded::load(Sources { env, ..Sources::default() }).expect("loads");

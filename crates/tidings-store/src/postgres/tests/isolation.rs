@@ -6,7 +6,7 @@ use crate::{
     conformance::{in_tenant, work},
 };
 
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "tenants",
     "events",
     "jobs",
@@ -24,6 +24,7 @@ const TABLES: [&str; 23] = [
     "outbox_rejected",
     "outbox_grants",
     "forks",
+    "places",
     "schedules",
     "endpoints",
     "deliveries",

@@ -6,8 +6,8 @@ use tidings_core::webhook::Partition;
 
 use super::*;
 use crate::{
-    Cluster as _, Command, Duty, Maintain, Operation, Outcome,
-    conformance::{ManualClock, World, in_tenant, work},
+    Cluster as _, Command, Duty, Holder, Maintain, Operation, Outcome, PlacesAsked, PlacesGiven,
+    conformance::{ManualClock, World, in_tenant, tenant_id, work},
 };
 
 /// Two nodes on one database whose time is moved by hand.
@@ -121,4 +121,73 @@ async fn nodes_that_start_at_once_end_with_the_same_secret() {
     assert_eq!(a.secret("signing").await.expect("asked"), Some(b"c".to_vec()));
     let ensure = in_tenant("acme", Operation::Ensure);
     a.commit(0, &Batch { commands: vec![ensure] }).await.expect("committed");
+}
+
+fn places(tenant: &str, user: Option<&str>, kept: u32, asked: u32) -> PlacesAsked {
+    let user = user.map(|user| user.parse().expect("a user"));
+    PlacesAsked { holder: Holder { tenant: tenant_id(tenant), user }, kept, asked, limit: Some(5) }
+}
+
+/// What one holder's question is answered with: given, and elsewhere.
+async fn take(node: &PostgresStore, asked: PlacesAsked) -> (u32, u32) {
+    let answers = node.places(&[asked]).await.expect("asked");
+    let [PlacesGiven { given, elsewhere }] = answers[..] else { panic!("answered {answers:?}") };
+    (given, elsewhere)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_are_counted_over_nodes_and_come_free_with_a_dead_one() {
+    let (clock, [a, b]) = two().await;
+    let ana = |kept, asked| places("acme", Some("ana"), kept, asked);
+    assert_eq!(take(&a, ana(0, 3)).await, (3, 0));
+    assert_eq!(take(&b, ana(0, 4)).await, (2, 3), "as many as are left");
+    assert_eq!(take(&a, ana(3, 1)).await, (0, 2));
+    assert_eq!(take(&a, places("acme", Some("ben"), 0, 5)).await, (5, 0), "another user");
+    assert_eq!(take(&a, places("other", Some("ana"), 0, 5)).await, (5, 0), "another tenant");
+    assert_eq!(take(&a, places("acme", None, 0, 5)).await, (5, 0), "the tenant as a whole");
+    assert_eq!(take(&a, PlacesAsked { limit: None, ..places("acme", None, 5, 9) }).await, (9, 0));
+    // What was said twice, as after a lost answer, counts once.
+    assert_eq!(take(&b, ana(2, 0)).await, (0, 3));
+    assert_eq!(take(&b, ana(2, 0)).await, (0, 3));
+    assert_eq!(take(&b, ana(0, 0)).await, (0, 3), "b has let go");
+    assert_eq!(take(&a, ana(3, 2)).await, (2, 0));
+
+    clock.advance(Duration::from_secs(9));
+    a.beat().await.expect("alive");
+    assert_eq!(take(&b, ana(0, 1)).await, (0, 5));
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(take(&b, ana(0, 1)).await, (0, 5), "a beat nine seconds ago");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(take(&b, ana(0, 1)).await, (1, 0), "a is dead");
+    a.beat().await.expect("alive");
+    assert_eq!(take(&b, ana(1, 1)).await, (0, 5), "it was only cut off: what it has counts again");
+    assert_eq!(take(&a, ana(5, 1)).await, (0, 1), "nothing is taken away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_ask_at_once_are_never_given_more_than_the_limit() {
+    let (_, nodes) = two().await;
+    let users: Vec<String> = (0..20).map(|n| format!("user-{n}")).collect();
+    let storm = |node: usize, users: Vec<String>| {
+        let store = nodes[node].clone();
+        async move {
+            let mut has = vec![0; users.len()];
+            for round in 0..8 {
+                // In another order each time, which must not make two nodes wait for each other.
+                let mut order: Vec<usize> = (0..users.len()).collect();
+                order.rotate_left(round * (node + 2) % users.len());
+                let asked: Vec<_> =
+                    order.iter().map(|at| places("acme", Some(&users[*at]), has[*at], 1)).collect();
+                let answers = store.places(&asked).await.expect("asked");
+                for (at, answer) in order.iter().zip(answers) {
+                    has[*at] += answer.given;
+                }
+            }
+            has
+        }
+    };
+    let (one, two) = tokio::join!(tokio::spawn(storm(0, users.clone())), tokio::spawn(storm(1, users)));
+    let (one, two) = (one.expect("ends well"), two.expect("ends well"));
+    let sums: Vec<u32> = one.iter().zip(&two).map(|(a, b)| a + b).collect();
+    assert_eq!(sums, vec![5; 20], "{one:?} {two:?}");
 }
