@@ -18,7 +18,7 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(15);
 #[test]
 fn a_dead_leader_s_duties_are_taken_over() {
     let _alone = crate::alone();
-    let mut cluster = Cluster::options().set("jobs.lease", "1s").start();
+    let mut cluster = Cluster::options().set("jobs.lease", "2s").start();
     let nodes = cluster.tenant("acme");
     let all = [0, 1, 2];
     let first = wait::until("a leader", LONG, || leader(&cluster, &all));
