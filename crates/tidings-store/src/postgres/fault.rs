@@ -12,6 +12,8 @@ pub(super) enum Fault {
     Unsent(String),
     /// It was sent, and nobody knows what became of it.
     Doubtful(String),
+    /// The same, since no answer came for as long as one may take; it was cancelled.
+    Late(String),
     /// The database took it back, and may do it when asked again.
     Again(String),
     /// The day of an event has no partition yet.
@@ -55,10 +57,17 @@ impl Fault {
         }
     }
 
+    /// Whether a read is worth asking again at once. One that took too long would take as long again, and whoever
+    /// waits has waited enough.
+    pub(super) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Doubtful(_) | Self::Again(_))
+    }
+
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Unsent(text)
             | Self::Doubtful(text)
+            | Self::Late(text)
             | Self::Again(text)
             | Self::Rejected(text)
             | Self::Unavailable(text)

@@ -109,13 +109,13 @@ impl Lanes {
                 Ok(row) => return Ok(row),
                 Err(fault) => fault,
             };
-            doubtful |= matches!(fault, Fault::Doubtful(_) | Fault::Unreadable(_));
+            doubtful |= matches!(fault, Fault::Doubtful(_) | Fault::Late(_) | Fault::Unreadable(_));
             let again = match &fault {
                 Fault::Rejected(text) if !doubtful => return Err(CommitError::Rejected(text.clone())),
                 Fault::Unavailable(_) | Fault::Rejected(_) | Fault::Unreadable(_) => doubtful,
                 Fault::OtherTimeline => self.history.recognise(&self.pool).await.is_ok(),
                 Fault::NoPartition => self.make_partitions().await.is_ok(),
-                Fault::Unsent(_) | Fault::Doubtful(_) | Fault::Again(_) => true,
+                Fault::Unsent(_) | Fault::Doubtful(_) | Fault::Late(_) | Fault::Again(_) => true,
             };
             let limit = if doubtful { SILENCE_MAX } else { TRIED_MAX };
             if !again || started.elapsed() + PAUSE >= limit {

@@ -94,7 +94,7 @@ impl Pool {
                 guard.give_back();
                 result.map_err(|error| Fault::of(&error))
             }
-            Err(_) => Err(Fault::Doubtful(format!("no answer within {timeout:?}"))),
+            Err(_) => Err(Fault::Late(format!("no answer within {timeout:?}"))),
         }
     }
 
@@ -108,7 +108,7 @@ impl Pool {
                 guard.give_back();
                 result.map_err(|error| Fault::of(&error))
             }
-            Err(_) => Err(Fault::Doubtful(format!("no answer within {:?}", self.timeout))),
+            Err(_) => Err(Fault::Late(format!("no answer within {:?}", self.timeout))),
         }
     }
 

@@ -252,14 +252,14 @@ struct Found {
 }
 
 impl PostgresStore {
-    /// A read that the connection lost is asked again, once: it changes nothing.
+    /// A read that the connection lost is asked again, once: it changes nothing. One that took too long is not.
     pub(super) async fn read(
         &self,
         sql: &str,
         parameters: &[super::pool::Parameter<'_>],
     ) -> Result<Vec<Row>, Fault> {
         match self.0.pool.query(sql, parameters).await {
-            Err(Fault::Doubtful(_) | Fault::Again(_)) => self.0.pool.query(sql, parameters).await,
+            Err(fault) if fault.is_passing() => self.0.pool.query(sql, parameters).await,
             result => result,
         }
     }

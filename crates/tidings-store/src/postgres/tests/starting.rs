@@ -57,3 +57,16 @@ async fn an_ordinary_role_is_told_what_it_lacks() {
     store.commit(0, &Batch { commands: vec![publish("acme", 1)] }).await.expect("it serves");
     assert_eq!(log_of(&store, "acme").await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_takes_too_long_is_not_asked_again() {
+    let (name, url) = named_database();
+    let config =
+        PostgresConfig { statement_timeout: std::time::Duration::from_secs(3), ..PostgresConfig::new(url) };
+    let store = open(config).await;
+    // A sequence counts what was begun, whatever becomes of it.
+    SERVER.psql(&name, "CREATE SEQUENCE tries");
+    let late = store.read("SELECT nextval('tries'), pg_sleep(60)", &[]).await;
+    assert!(late.is_err(), "{late:?}");
+    assert_eq!(SERVER.psql(&name, "SELECT last_value FROM tries").trim(), "1");
+}
