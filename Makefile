@@ -3,6 +3,8 @@
 DATA ?= data
 LISTEN ?= 127.0.0.1:3000
 OPS_LISTEN ?= 127.0.0.1:9464
+# A developer's browsers, scripts and tests are one address.
+CONNECTIONS_PER_IP ?= 100
 SOAK ?= 600
 
 .DEFAULT_GOAL := help
@@ -14,7 +16,8 @@ help: ## Print this list.
 run: ## Build Tidings and start it on its embedded store in ./data (DATA=, LISTEN= and OPS_LISTEN= change that).
 	@scripts/prepare build
 	@. scripts/env && cargo build --release --locked -p tidings-cli
-	@exec target/release/tidings serve --data $(DATA) --listen $(LISTEN) --ops-listen $(OPS_LISTEN)
+	@exec target/release/tidings serve --data $(DATA) --listen $(LISTEN) --ops-listen $(OPS_LISTEN) \
+		--set limits.connections_per_ip=$(CONNECTIONS_PER_IP)
 
 test: ## Run the whole test suite and print the minutes of each part.
 	@scripts/prepare test

@@ -51,7 +51,12 @@ impl Shared {
 }
 
 /// The load is one user at one address.
-const ROOMY: [&str; 2] = ["limits.connections=20000", "limits.connections_per_user=off"];
+const ROOMY: [&str; 4] = [
+    "limits.connections=20000",
+    "limits.connections_per_ip=off",
+    "limits.upgrades_per_ip=off",
+    "limits.connections_per_user=off",
+];
 
 const TENANT: &str = "bench";
 const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work";

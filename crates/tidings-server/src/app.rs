@@ -16,6 +16,7 @@ use tidings_webhooks::dispatcher::Dispatcher;
 
 use crate::{
     access::Gate,
+    addresses::Addresses,
     config::Loaded,
     drain::Drain,
     duties::Duties,
@@ -55,6 +56,7 @@ struct Parts {
     progress: ProgressDesk,
     streams: streams::Desk,
     places: Places,
+    addresses: Addresses,
     settings: Settings,
     metrics: Metrics,
     drain: Drain,
@@ -96,6 +98,14 @@ impl App {
 
     pub fn authenticator(&self) -> &Authenticator {
         &self.0.gate.authenticator
+    }
+
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.0.addresses
+    }
+
+    pub(crate) fn streams(&self) -> &streams::Desk {
+        &self.0.streams
     }
 
     /// The metrics of now as OpenMetrics text.

@@ -1,6 +1,8 @@
-//! What every request passes, outermost first: its id, the rendering of problems, metrics, panics, CORS.
+//! What every request passes, outermost first: its id, the rendering of problems, metrics, the limits of its
+//! address, panics, CORS.
 //! Then the route; there credential, scope and look-up, in this order.
 
+mod address;
 mod cors;
 mod observe;
 mod panics;
@@ -25,6 +27,7 @@ impl App {
             .layer(middleware::from_fn(request_id::assign))
             .layer(middleware::from_fn(problem::render))
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
+            .layer(middleware::from_fn_with_state(self.clone(), address::limit))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))
             .layer(cors::layer(self.settings()));
         table::router(&config)

@@ -12,6 +12,7 @@
 //! - [`metrics`] is everything that `/metrics` shows.
 
 mod access;
+mod addresses;
 mod app;
 mod body;
 pub mod config;
@@ -35,6 +36,7 @@ mod params;
 mod path;
 mod places;
 pub mod problem;
+mod rates;
 mod refusal;
 mod request_id;
 mod rescue;

@@ -28,6 +28,8 @@ impl Settings {
         next.cors = new.cors.clone();
         next.auth = new.auth.clone();
         next.webhooks = new.webhooks.clone();
+        next.server.trusted_proxies.clone_from(&new.server.trusted_proxies);
+        next.server.forwarded_header = new.server.forwarded_header;
         next.log.filter.clone_from(&new.log.filter);
         self.0.store(Arc::new(next));
     }

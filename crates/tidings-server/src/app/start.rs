@@ -8,6 +8,7 @@ use tidings_store::{Duty, Journal, JournalConfig, Store};
 
 use crate::{
     access::Gate,
+    addresses::Addresses,
     config::{Config, Role},
     drain::Drain,
     duties::{self, Duties},
@@ -116,6 +117,7 @@ impl App {
                 places.clone(),
             ),
             places,
+            addresses: Addresses::new(settings.clone()),
             health: Health::new(store.clone(), hub.clone()),
             ids: Ids::new(world.clock, world.pooled),
             duties: Duties::new(store.clone(), metrics.clone()),

@@ -9,10 +9,14 @@ use super::{ConfigError, Off, RateText, Span};
 pub struct Limits {
     /// Live connections of the whole server; beyond it 503.
     pub connections: usize,
+    /// … of one address, on this node; beyond it 429. An IPv6 address counts with its /64.
+    pub connections_per_ip: Off<u32>,
     /// … of one user, over all nodes; beyond it 429.
     pub connections_per_user: Off<u32>,
     /// … of one tenant, over all nodes; beyond it 429.
     pub connections_per_tenant: Off<u32>,
+    /// Streams that one address begins on this node, a burst of twice as many is taken; beyond it 429.
+    pub upgrades_per_ip: Off<RateText>,
     /// Inbound messages of one WebSocket; a burst of twice as many is taken.
     pub messages_per_connection: Off<RateText>,
     /// Bytes of an inbound WebSocket message; beyond it 1009.
@@ -41,8 +45,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_000,
+            connections_per_ip: Off::at(10),
             connections_per_user: Off::at(5),
             connections_per_tenant: Off::OFF,
+            upgrades_per_ip: Off::at(RateText::per_second(10)),
             messages_per_connection: Off::at(RateText::per_second(20)),
             frame_bytes: 1 << 20,
             body_bytes: 1 << 20,
@@ -62,6 +68,7 @@ impl Limits {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("limits.connections", self.connections, 1, 10_000_000)?;
         for (key, limit) in [
+            ("limits.connections_per_ip", self.connections_per_ip.0),
             ("limits.connections_per_user", self.connections_per_user.0),
             ("limits.connections_per_tenant", self.connections_per_tenant.0),
         ] {

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tidings_live::RedisConfig;
 
-use super::{ConfigError, Off, Secret};
+use super::{ConfigError, Network, Off, Secret};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +29,10 @@ pub struct Server {
     /// What this node does.
     pub roles: Vec<Role>,
     pub mode: Mode,
+    /// The proxies that are believed when they say for whom they speak. SIGHUP reloads them.
+    pub trusted_proxies: Vec<Network>,
+    /// The header that they say it in. SIGHUP reloads it.
+    pub forwarded_header: ForwardedHeader,
     /// An echo route for conformance suites.
     pub debug_echo: bool,
 }
@@ -39,6 +43,16 @@ pub enum Mode {
     Production,
     /// Verbosity `debug` may be asked for.
     Development,
+}
+
+/// Where a proxy writes for whom it speaks. One of them: what it does not write itself it may pass on as a client
+/// wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
 }
 
 /// A part of the work, which nodes may share out.
@@ -78,6 +92,8 @@ impl Default for Server {
             redis_file: None,
             roles: Role::ALL.to_vec(),
             mode: Mode::Production,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             debug_echo: false,
         }
     }

@@ -18,7 +18,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, ne
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     metrics.http.answered(route, method, response.status().as_u16(), started.elapsed());
     if let Some(problem) = response.extensions().get::<Problem>() {
-        metrics.http.problem(problem.kind().slug());
+        metrics.http.problem(problem.kind());
     }
     response
 }

@@ -6,12 +6,17 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::distribution::{Distribution, LATENCY_SECONDS};
+use super::{
+    Reason,
+    distribution::{Distribution, LATENCY_SECONDS},
+};
+use crate::problem::Kind;
 
 #[derive(Debug)]
 pub(crate) struct Http {
     requests: Family<Answered, Counter>,
     problems: Family<Type, Counter>,
+    rejected: Family<Reason, Counter>,
     duration: Distribution,
     pub(crate) panics: Counter,
 }
@@ -34,6 +39,7 @@ impl Http {
         let http = Self {
             requests: Family::default(),
             problems: Family::default(),
+            rejected: Family::default(),
             duration: Distribution::new(LATENCY_SECONDS),
             panics: Counter::default(),
         };
@@ -43,6 +49,11 @@ impl Http {
             http.requests.clone(),
         );
         registry.register("http_problems", "Requests refused, by problem type", http.problems.clone());
+        registry.register(
+            "http_requests_rejected",
+            "Requests that a limit refused, by the problem's type",
+            http.rejected.clone(),
+        );
         registry.register(
             "http_request_duration_seconds",
             "From a request's head to its answer's; long polls included",
@@ -57,7 +68,22 @@ impl Http {
         self.duration.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn problem(&self, slug: &'static str) {
-        self.problems.get_or_create(&Type { r#type: slug }).inc();
+    pub(crate) fn problem(&self, kind: Kind) {
+        self.problems.get_or_create(&Type { r#type: kind.slug() }).inc();
+        if is_of_a_limit(kind) {
+            self.rejected.get_or_create(&Reason { reason: kind.slug() }).inc();
+        }
     }
+}
+
+const fn is_of_a_limit(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::RateLimited
+            | Kind::ConnectionsLimited
+            | Kind::TooManyConnections
+            | Kind::TooLarge
+            | Kind::RequestTimeout
+            | Kind::Busy
+    )
 }

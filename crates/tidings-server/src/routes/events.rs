@@ -51,6 +51,11 @@ pub(crate) async fn read(State(app): State<App>, request: Request<Body>) -> Resp
     }
 }
 
+/// Whether `GET` with these headers asks for a stream.
+pub(crate) fn wants_stream(headers: &HeaderMap) -> bool {
+    wanted(headers) == Some(Form::Stream)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Stream,

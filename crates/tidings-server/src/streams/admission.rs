@@ -89,7 +89,7 @@ impl Desk {
     }
 
     /// Counts a stream that did not begin.
-    pub(super) fn refused(&self, kind: ConnectionKind, problem: &Problem) {
+    pub(crate) fn refused(&self, kind: ConnectionKind, problem: &Problem) {
         self.metrics.streams(kind).rejected(match problem.kind() {
             Kind::Unauthorized => "auth_fail",
             Kind::Forbidden | Kind::TenantSuspended => "forbidden",

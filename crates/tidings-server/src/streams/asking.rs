@@ -10,6 +10,7 @@ use tidings_store::Journal;
 use super::{Desk, admission::Asked, request};
 use crate::{
     access::{Gate, StreamAccess},
+    addresses::AddressPlace,
     params::Params,
     problem::Problem,
 };
@@ -19,6 +20,7 @@ pub(crate) struct Asking {
     at: Instant,
     access: StreamAccess,
     params: Result<Params, Problem>,
+    address: Option<AddressPlace>,
     hub: Hub,
     journal: Journal,
 }
@@ -45,6 +47,7 @@ where
             at,
             access: StreamAccess::from_request_parts(parts, state).await?,
             params: Params::from_request_parts(parts, state).await,
+            address: parts.extensions.remove(),
             hub: Hub::from_ref(state),
             journal: Journal::from_ref(state),
         })
@@ -67,7 +70,7 @@ impl Wanted {
         desk: &Desk,
         protocol: impl FnOnce(Stream) -> Protocol,
     ) -> Result<NewConnection, Problem> {
-        let Self { asking: Asking { at, access, hub, journal, .. }, spec } = self;
+        let Self { asking: Asking { at, access, address, hub, journal, .. }, spec } = self;
         let place = desk.admit()?;
         let places = desk.admit_of(&access.tenant, access.principal.user()).await?;
         let feed = access.feed(&hub, &journal).await?;
@@ -77,7 +80,7 @@ impl Wanted {
             judged_at: at,
             protocol: protocol(Stream { feed, spec }),
             received: bytes::Bytes::new(),
-            slot: Box::new((place, places)),
+            slot: Box::new((place, places, address)),
         })
     }
 }

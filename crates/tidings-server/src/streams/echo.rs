@@ -5,7 +5,7 @@ use axum::{
 use tidings_delivery::{NewConnection, Protocol};
 
 use super::{Desk, admission::Asked, begin, upgrade};
-use crate::{access::StreamAccess, problem::Problem};
+use crate::{access::StreamAccess, addresses::AddressPlace, problem::Problem};
 
 /// A WebSocket that sends back what it gets, on the stack that the streams use. Routed only where
 /// `server.debug_echo` says so.
@@ -23,7 +23,7 @@ pub(crate) async fn echo(
         judged_at: asked.0,
         protocol: Protocol::Echo,
         received: bytes::Bytes::new(),
-        slot: Box::new(desk.admit()?),
+        slot: Box::new((desk.admit()?, parts.extensions.remove::<AddressPlace>())),
     };
     begin::web_socket(&desk, &mut parts.extensions, response, new)
 }

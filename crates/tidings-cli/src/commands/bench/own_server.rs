@@ -30,6 +30,8 @@ impl OwnServer {
         let process = Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .args(["--set", &format!("limits.connections={}", connections.max(1_000))])
+            // The load comes from one address.
+            .args(["--set", "limits.connections_per_ip=off", "--set", "limits.upgrades_per_ip=off"])
             .arg("--data")
             .arg(&data)
             .stdin(Stdio::null())

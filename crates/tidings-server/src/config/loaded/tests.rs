@@ -86,7 +86,7 @@ fn a_mistake_is_named_with_its_place() {
     let (_dir, sources) = file("[limits]\nlag = 0\n");
     let message = error(sources);
     assert!(message.contains("limits.lag (from "), "{message}");
-    for key in ["webhooks.retry=3", "webhooks.retries=9", "limits.connections_per_ip=4", "nonsense=1"] {
+    for key in ["webhooks.retry=3", "webhooks.retries=9", "limits.connections_per_adress=4", "nonsense=1"] {
         error(Sources { sets: vec![key.into()], ..Sources::default() });
     }
     let message = error(Sources { sets: vec!["server.store=mysql://x".into()], ..Sources::default() });

@@ -1,0 +1,213 @@
+//! Where a request comes from, and what one address may begin: so many streams at once, and so many upgrades in
+//! a while. Refused before anything of the request is looked at but its path and its headers of addresses.
+
+mod forwarded;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+use http::HeaderMap;
+use parking_lot::Mutex;
+
+use crate::{
+    problem::{Kind, Problem},
+    rates::{Exceeded, Quota, Rates},
+    settings::Settings,
+};
+
+/// Addresses whose upgrades are counted at one time.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// Counts by address, on this node alone. A clone is the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    upgrades: Rates<Address>,
+    /// As many as streams are open or being opened.
+    streams: Mutex<HashMap<Address, u32, RandomState>>,
+    warned: AtomicBool,
+}
+
+/// What counts as one client: an IPv4 address, or the /64 of an IPv6 address, which is one customer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(IpAddr);
+
+/// A stream's place under the limit of its address. The request carries it; it is free when the last of
+/// its clones is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct AddressPlace {
+    _place: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    of: Address,
+    addresses: Addresses,
+}
+
+impl Addresses {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            upgrades: Rates::new(ADDRESSES_MAX),
+            streams: Mutex::default(),
+            warned: AtomicBool::new(false),
+        }))
+    }
+
+    /// The client behind `peer`, which may be a proxy that says for whom it speaks.
+    pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        let server = &self.0.settings.get().server;
+        let trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(ip));
+        let peer = peer.ip().to_canonical();
+        if trusted(peer) {
+            return forwarded::client(peer, server.forwarded_header, headers, trusted);
+        }
+        if headers.contains_key(server.forwarded_header.name()) && !self.0.warned.swap(true, Relaxed) {
+            tracing::warn!(
+                %peer,
+                header = server.forwarded_header.name().as_str(),
+                "a request says for whom it was forwarded, by a peer that server.trusted_proxies does not name: if that is \
+                 a proxy of yours, name it, else all its clients count as one address"
+            );
+        }
+        peer
+    }
+
+    /// A place for one more stream of this client.
+    pub(crate) fn admit(&self, client: IpAddr) -> Result<AddressPlace, Problem> {
+        let of = Address::of(client);
+        let limits = self.0.settings.get().limits.clone();
+        if let Some(rate) = limits.upgrades_per_ip.0 {
+            let quota = Quota { rate: rate.0, burst: rate.0.count.saturating_mul(2) };
+            let spent = self.0.upgrades.spend(of, quota, 1, Instant::now());
+            spent.map_err(|Exceeded(wait)| too_fast(wait))?;
+        }
+        let mut streams = self.0.streams.lock();
+        let open = streams.entry(of).or_default();
+        if let Some(limit) = limits.connections_per_ip.0.filter(|limit| *open >= *limit) {
+            return Err(too_many(limit));
+        }
+        *open += 1;
+        drop(streams);
+        Ok(AddressPlace { _place: Arc::new(Place { of, addresses: self.clone() }) })
+    }
+}
+
+impl Address {
+    fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+            ip => ip,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut streams = self.addresses.0.streams.lock();
+        let Some(open) = streams.get_mut(&self.of) else { return };
+        *open -= 1;
+        if *open == 0 {
+            streams.remove(&self.of);
+        }
+    }
+}
+
+fn too_fast(wait: Duration) -> Problem {
+    let detail = "Your address begins streams faster than one may (limits.upgrades_per_ip).";
+    Problem::new(Kind::RateLimited, detail).with("limit", "limits.upgrades_per_ip").retry_after(wait)
+}
+
+fn too_many(limit: u32) -> Problem {
+    const LATER: Duration = Duration::from_secs(10);
+    let detail = format!(
+        "An address may have {limit} live connections at one time (limits.connections_per_ip), and they are all open. \
+         Close one of them."
+    );
+    Problem::new(Kind::ConnectionsLimited, detail)
+        .with("limit", "limits.connections_per_ip")
+        .retry_after(LATER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Off, RateText};
+
+    fn addresses(change: impl FnOnce(&mut Config)) -> Addresses {
+        let mut config = Config::default();
+        config.limits.upgrades_per_ip = Off::OFF;
+        change(&mut config);
+        Addresses::new(Settings::new(config))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_address_has_so_many_streams_and_an_ipv6_network_counts_as_one() {
+        let addresses = addresses(|config| config.limits.connections_per_ip = Off::at(2));
+        let limited =
+            |client: &str| addresses.admit(ip(client)).err().map(|p| (p.kind(), p.member("limit").cloned()));
+        let full = Some((Kind::ConnectionsLimited, Some("limits.connections_per_ip".into())));
+        let held = [
+            addresses.admit(ip("192.0.2.1")).expect("one"),
+            addresses.admit(ip("::ffff:192.0.2.1")).expect("two"),
+        ];
+        assert_eq!(limited("192.0.2.1"), full);
+        assert_eq!(limited("192.0.2.2"), None);
+        let six = ["2001:db8:1:2::1", "2001:db8:1:2:ffff::9"]
+            .map(|client| addresses.admit(ip(client)).expect("two"));
+        assert_eq!(limited("2001:db8:1:2:3::4"), full);
+        assert_eq!(limited("2001:db8:1:3::1"), None, "another network");
+        let again = held[0].clone();
+        drop(held);
+        assert!(addresses.admit(ip("192.0.2.1")).is_ok());
+        drop((again, six));
+        assert!(addresses.0.streams.lock().is_empty(), "nobody is remembered who has gone");
+    }
+
+    #[test]
+    fn an_address_begins_so_many_in_a_second() {
+        let addresses = addresses(|config| {
+            config.limits.connections_per_ip = Off::OFF;
+            config.limits.upgrades_per_ip = Off::at(RateText::per_second(1));
+        });
+        let begun = (0..5).filter(|_| addresses.admit(ip("192.0.2.1")).is_ok()).count();
+        assert_eq!(begun, 2, "the burst");
+        let refused = addresses.admit(ip("192.0.2.1")).expect_err("too fast");
+        assert_eq!(refused.kind(), Kind::RateLimited);
+        assert!(addresses.admit(ip("192.0.2.2")).is_ok());
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        let trusting = addresses(|config| {
+            config.server.trusted_proxies =
+                vec![serde_json::from_value("10.0.0.0/8".into()).expect("a network")];
+        });
+        let headers: HeaderMap =
+            [(http::HeaderName::from_static("x-forwarded-for"), "192.0.2.7".parse().expect("a value"))]
+                .into_iter()
+                .collect();
+        let peer = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        assert_eq!(trusting.client(peer("10.0.0.1:5"), &headers), ip("192.0.2.7"));
+        assert!(!trusting.0.warned.load(Relaxed));
+        assert_eq!(trusting.client(peer("203.0.113.9:5"), &headers), ip("203.0.113.9"));
+        assert!(trusting.0.warned.load(Relaxed), "said once");
+        assert_eq!(trusting.client(peer("10.0.0.1:5"), &HeaderMap::new()), ip("10.0.0.1"));
+    }
+}

@@ -1,0 +1,42 @@
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::Method;
+use tidings_delivery::ConnectionKind;
+
+use crate::{app::App, routes::events::wants_stream};
+
+/// Layer: refuses streams of an address that has begun too many, before anything else is looked at. Where the application
+/// that this one is mounted in does not say who the peer is, nothing is counted.
+pub(super) async fn limit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() else {
+        return next.run(request).await;
+    };
+    let addresses = app.addresses();
+    let client = addresses.client(peer, request.headers());
+    if let Some(kind) = begins(&request) {
+        match addresses.admit(client) {
+            Ok(place) => drop(request.extensions_mut().insert(place)),
+            Err(problem) => {
+                app.streams().refused(kind, &problem);
+                return problem.into_response();
+            }
+        }
+    }
+    next.run(request).await
+}
+
+/// Which kind of stream the request asks for, if any.
+fn begins(request: &Request) -> Option<ConnectionKind> {
+    match request.uri().path() {
+        "/api/v1/ws" | "/api/v1/echo" => Some(ConnectionKind::WebSocket),
+        "/api/v1/events" if request.method() == Method::GET && wants_stream(request.headers()) => {
+            Some(ConnectionKind::Sse)
+        }
+        _ => None,
+    }
+}
