@@ -120,3 +120,52 @@ fn a_hundred_mixed_clients_are_served_together() {
         }
     });
 }
+
+/// At the limits that are shipped: each bites where the table says.
+#[test]
+fn an_address_has_ten_connections_and_twenty_at_once_and_the_proxied_client_counts() {
+    let options =
+        ServerOptions::new().set("limits.connections_per_ip", 10).set("limits.upgrades_per_ip", "10/s");
+    let server = options.set("server.trusted_proxies", "127.0.0.0/8").start();
+    let api = server.tenant("acme");
+    let begin = |client: &str| {
+        let mut wire = Wire::connect(server.addr, LONG).expect("connects");
+        let request = format!(
+            "GET /api/v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nX-Forwarded-For: 6.6.6.6, {client}\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            api.token.as_deref().expect("a token")
+        );
+        wire.write(request.as_bytes()).expect("sends");
+        let head = wire.take_through(b"\r\n\r\n").expect("answers");
+        (wire, String::from_utf8(head).expect("text"))
+    };
+    let mut open = Vec::new();
+    for n in 0..12 {
+        let (wire, head) = begin("192.0.2.1");
+        if n < 10 {
+            assert!(head.starts_with("HTTP/1.1 200"), "{n}: {head}");
+            open.push(wire);
+        } else {
+            assert!(
+                head.starts_with("HTTP/1.1 429") && head.contains("\r\nretry-after: 10\r\n"),
+                "{n}: {head}"
+            );
+        }
+    }
+    let (other, head) = begin("192.0.2.2");
+    assert!(head.starts_with("HTTP/1.1 200"), "another client of the same proxy: {head}");
+    // A flood is refused before its credential is looked at.
+    let looked_at = server.metric("auth_results_total", "").unwrap_or_default();
+    let limited = (0..100).filter(|_| begin("192.0.2.1").1.starts_with("HTTP/1.1 429")).count();
+    assert_eq!(limited, 100);
+    assert_eq!(server.metric("auth_results_total", "").unwrap_or_default(), looked_at);
+    assert_eq!(
+        server.metric("sse_connections_rejected_total", "address_limit").unwrap_or_default()
+            + server.metric("sse_connections_rejected_total", "rate_limit").unwrap_or_default(),
+        102.0
+    );
+    drop((open, other));
+    wait::until("the address to be free again", LONG, || {
+        begin("192.0.2.1").1.starts_with("HTTP/1.1 200").then_some(())
+    });
+}
