@@ -18,6 +18,8 @@ use crate::{
     routes::keys::sentence,
 };
 
+mod own;
+
 /// A clone is the same.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
@@ -25,6 +27,8 @@ pub(crate) struct Endpoints {
     pub(crate) connector: Connector,
     pub(crate) secrets: WebhookSecrets,
     entropy: Arc<dyn Entropy>,
+    /// As it was at the start: none of it can be reloaded.
+    own: Arc<[SocketAddr]>,
 }
 
 /// Of which kind a secret is to be.
@@ -41,15 +45,16 @@ impl Endpoints {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
         warn_of_allow_list(config);
-        let mut connecting = ConnectorConfig::new(config.webhooks.policy(&own(config))?);
+        let own: Arc<[SocketAddr]> = own::services(config).into();
+        let mut connecting = ConnectorConfig::new(config.webhooks.policy(&own)?);
         connecting.proxy = config.webhooks.egress_proxy();
         let connector = Connector::new(connecting).map_err(StartError::Guard)?;
-        Ok(Self { connector, secrets, entropy })
+        Ok(Self { connector, secrets, entropy, own })
     }
 
     /// Takes over what a reload may change. Where it is wrong, nothing changes.
     pub(crate) fn reload(&self, config: &Config) -> Result<(), ConfigError> {
-        let policy = config.webhooks.policy(&own(config))?;
+        let policy = config.webhooks.policy(&self.own)?;
         warn_of_allow_list(config);
         self.connector.set_policy(policy);
         Ok(())
@@ -86,11 +91,6 @@ impl Endpoints {
         let secret = Secret { id, kind, sealed: sealed.into(), created_at: now, expires_at: None };
         (secret, text)
     }
-}
-
-/// Our own listeners are nobody's webhook.
-fn own(config: &Config) -> Vec<SocketAddr> {
-    std::iter::once(config.server.listen).chain(config.server.ops_listen.0).collect()
 }
 
 fn warn_of_allow_list(config: &Config) {
