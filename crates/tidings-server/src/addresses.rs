@@ -109,7 +109,7 @@ impl Address {
     fn of(ip: IpAddr) -> Self {
         Self(match ip.to_canonical() {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-            ip => ip,
+            ip @ IpAddr::V4(_) => ip,
         })
     }
 }

@@ -138,7 +138,7 @@ mod tests {
         let rates = Rates::new(10);
         let start = Instant::now();
         assert_eq!(rates.spend("a", TEN, 1_000, start).map(|left| left.remaining), Ok(0));
-        assert_eq!(rates.spend("a", TEN, 1_000, start + Duration::from_secs(1)).is_err(), true);
+        assert!(rates.spend("a", TEN, 1_000, start + Duration::from_secs(1)).is_err());
         assert!(rates.spend("a", TEN, 1_000, start + Duration::from_secs(3)).is_ok());
     }
 

@@ -116,8 +116,7 @@ mod tests {
         fn no_client_names_another_address(sent in "[ -~]{0,200}") {
             let line = format!("{sent}, 192.0.2.1");
             prop_assert_eq!(found(ForwardedHeader::XForwardedFor, &[&line]), "192.0.2.1");
-            let line = format!("for=192.0.2.1");
-            prop_assert_eq!(found(ForwardedHeader::Forwarded, &[&sent, &line]), "192.0.2.1");
+            prop_assert_eq!(found(ForwardedHeader::Forwarded, &[&sent, "for=192.0.2.1"]), "192.0.2.1");
         }
     }
 }

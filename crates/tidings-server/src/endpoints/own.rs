@@ -13,7 +13,7 @@ pub(super) fn services(config: &Config) -> Vec<SocketAddr> {
         match host.to_socket_addrs() {
             Ok(addresses) => services.extend(addresses),
             Err(error) => {
-                tracing::warn!(host = host.0, %error, "webhooks are not kept from this host: it has no address now")
+                tracing::warn!(host = host.0, %error, "webhooks are not kept from this host: it has no address now");
             }
         }
     }
