@@ -105,7 +105,11 @@ impl Duties {
         let Some(cluster) = self.store.cluster() else { return work().await };
         loop {
             let asked = Instant::now();
+            // Who finds no place tries again soon: another, which asks for what is led elsewhere, has it for
+            // a moment only, and would else have it at every round.
+            let mut pause = self.pace.every / 8;
             if share.take() {
+                pause = self.pace.every;
                 // A store that does not answer is told of by the other duties.
                 let led = lead(cluster, duty, asked + self.pace.patience).await;
                 let over = if let Ok(Some(term)) = led {
@@ -131,7 +135,7 @@ impl Duties {
                     share.give_back();
                 }
             }
-            sleep_until(asked + self.pace.every).await;
+            sleep_until(asked + pause).await;
         }
     }
 

@@ -59,7 +59,7 @@ enum Action {
     Update {
         id: EndpointId,
         /// Where events are sent.
-        #[arg(long)]
+        #[arg(id = "endpoint_url", long = "to", value_name = "URL")]
         url: Option<String>,
         #[command(flatten)]
         settings: settings::Settings,
@@ -117,6 +117,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct Create {
     /// Where events are sent.
+    #[arg(id = "endpoint_url", value_name = "URL")]
     url: String,
     #[command(flatten)]
     settings: settings::Settings,
