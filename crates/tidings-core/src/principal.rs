@@ -79,6 +79,15 @@ impl Tenants {
         }
     }
 
+    /// Whether a tenant is in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Set(set), other) | (other, Self::Set(set)) => set.iter().any(|t| other.contains(t)),
+            (Self::One(one), other) | (other, Self::One(one)) => other.contains(one),
+            (Self::All, Self::All) => true,
+        }
+    }
+
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All, _) => true,

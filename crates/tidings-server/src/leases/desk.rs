@@ -17,7 +17,9 @@ use super::interest::Interest;
 /// A worker takes its place *before* it looks for jobs, so that none that is committed in between is
 /// missed. A job that becomes available wakes one place: the oldest that waits for its type and tenant,
 /// else the oldest that is just looking, which then looks once more. A place that was woken and leaves
-/// with jobs, or leaves altogether, passes its turn on, so that no job waits while a worker does.
+/// with jobs, or leaves altogether, passes its turn on: to one of the same interest, which can take all
+/// that it could, else to one of each interest that shares something with its own. So no job waits
+/// while a worker does.
 ///
 /// One lock, held for a walk over the groups of equal interest; nothing is awaited under it.
 #[derive(Debug, Clone, Default)]
@@ -209,11 +211,9 @@ impl Place {
             if let Some(due) = next_due {
                 group.due_by(due);
             }
-            if more {
-                group.wake_other_than(self.number);
-            }
             if let Some(entry) = group.entry_mut(self.number) {
                 entry.looking = false;
+                entry.woken |= more;
             }
         }
         drop(groups);
@@ -226,16 +226,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut groups = self.desk.0.groups.lock();
-        let Some(at) = groups.list.iter().position(|g| g.interest == self.interest) else { return };
-        let group = &mut groups.list[at];
-        let turn =
-            group.places.iter().position(|e| e.number == self.number).and_then(|i| group.places.remove(i));
         // One that is still looking had no answer: what it was woken for may be there yet.
-        if turn.is_some_and(|entry| entry.woken || entry.looking) {
-            group.wake();
-        }
-        if groups.list[at].places.is_empty() {
-            groups.list.swap_remove(at);
+        if groups.remove(&self.interest, self.number).is_some_and(|entry| entry.woken || entry.looking) {
+            groups.pass_on(&self.interest);
         }
     }
 }
@@ -243,6 +236,28 @@ impl Drop for Place {
 impl Groups {
     fn group_mut(&mut self, interest: &Interest) -> Option<&mut Group> {
         self.list.iter_mut().find(|g| g.interest == *interest)
+    }
+
+    /// Takes a place out, and its group with it where it was the last.
+    fn remove(&mut self, interest: &Interest, number: u64) -> Option<Entry> {
+        let at = self.list.iter().position(|g| g.interest == *interest)?;
+        let places = &mut self.list[at].places;
+        let entry = places.iter().position(|e| e.number == number).and_then(|i| places.remove(i));
+        if places.is_empty() {
+            self.list.swap_remove(at);
+        }
+        entry
+    }
+
+    /// Someone else looks for what a place of this interest may have left.
+    fn pass_on(&mut self, interest: &Interest) {
+        if let Some(group) = self.group_mut(interest) {
+            group.wake();
+            return;
+        }
+        for group in self.list.iter_mut().filter(|g| g.interest.overlaps(interest)) {
+            group.wake();
+        }
     }
 
     /// Wakes the oldest place that waits for this, else the oldest that is looking.
@@ -281,13 +296,10 @@ impl Group {
         self.places.iter_mut().find(|e| e.number == number)
     }
 
+    /// Wakes the oldest place that waits, else the oldest that is looking.
     fn wake(&mut self) {
-        self.wake_other_than(u64::MAX);
-    }
-
-    fn wake_other_than(&mut self, number: u64) {
-        let others = self.places.iter_mut().filter(|e| e.number != number && !e.woken);
-        if let Some(entry) = others.min_by_key(|e| (e.looking, e.number)) {
+        let asleep = self.places.iter_mut().filter(|e| !e.woken);
+        if let Some(entry) = asleep.min_by_key(|e| (e.looking, e.number)) {
             entry.wake();
         }
     }

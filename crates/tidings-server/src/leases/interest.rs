@@ -22,4 +22,10 @@ impl Interest {
     pub(super) fn covers(&self, tenant: &TenantId, job_type: &JobType) -> bool {
         self.types.binary_search(job_type).is_ok() && self.tenants.contains(tenant)
     }
+
+    /// Whether there may be a job that both cover.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.types.iter().any(|t| other.types.binary_search(t).is_ok())
+            && self.tenants.overlaps(&other.tenants)
+    }
 }

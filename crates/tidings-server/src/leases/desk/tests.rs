@@ -138,43 +138,92 @@ async fn an_end_makes_room_only_where_room_is_limited() {
     assert!(rung(&waiting).await);
 }
 
-/// Any order of arrivals, jobs, looks and departures: while a worker waits unrung, no job is there.
+#[tokio::test]
+async fn a_turn_goes_to_another_interest_where_nobody_shares_its_own() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a", "b"]), place(&desk, "acme", &["a"]));
+    let (third, elsewhere) = (place(&desk, "acme", &["b"]), place(&desk, "rival", &["a", "b"]));
+    for place in [&first, &second, &third, &elsewhere] {
+        assert!(!rung(place).await);
+    }
+    desk.committed(&[queued("acme", "a")]);
+    drop(first);
+    assert!(rung(&second).await, "it can take what the first was woken for");
+    assert!(rung(&third).await, "which of the two is not known");
+    assert!(!rung(&elsewhere).await);
+}
+
+#[tokio::test]
+async fn who_took_one_of_two_jobs_leaves_the_other_to_whoever_can_take_it() {
+    let desk = Desk::default();
+    let (first, second) = (place(&desk, "acme", &["a", "b"]), place(&desk, "acme", &["a"]));
+    assert!(!rung(&first).await && !rung(&second).await);
+    desk.committed(&[queued("acme", "a")]);
+    desk.committed(&[queued("acme", "b")]);
+    assert!(rung(&first).await);
+    first.leave_served(true, None);
+    assert!(rung(&second).await);
+}
+
+/// Any order of arrivals, jobs, looks and departures, with interests that overlap: while a worker waits
+/// unrung, there is no job for it.
 #[tokio::test]
 async fn no_job_waits_while_a_worker_does() {
-    for seed in 0..200_u64 {
+    const TYPES: [&str; 2] = ["a", "b"];
+    const INTERESTS: [&[usize]; 3] = [&[0], &[1], &[0, 1]];
+    for seed in 0..400_u64 {
         let desk = Desk::default();
-        let (mut state, mut jobs) = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, 0_u32);
-        let mut places: Vec<Place> = Vec::new();
-        for step in 0..60 {
+        let (mut state, mut jobs) = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, [0_u32; 2]);
+        let mut draw = |below: usize| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            match state % 4 {
-                0 => places.push(place(&desk, "acme", &["a"])),
-                1 => {
-                    jobs += 1;
-                    desk.committed(&[queued("acme", "a")]);
+            (state >> 8) as usize % below
+        };
+        let mut places: Vec<(Place, &[usize])> = Vec::new();
+        for step in 0..60 {
+            let what = draw(4);
+            if what == 0 {
+                let types = INTERESTS[draw(INTERESTS.len())];
+                let names: Vec<_> = types.iter().map(|t| TYPES[*t]).collect();
+                places.push((place(&desk, "acme", &names), types));
+            }
+            if what == 1 || what == 2 {
+                for _ in 0..=draw(3) {
+                    let job_type = draw(TYPES.len());
+                    jobs[job_type] += 1;
+                    desk.committed(&[queued("acme", TYPES[job_type])]);
                 }
-                2 if !places.is_empty() => drop(places.remove((state >> 8) as usize % places.len())),
-                _ => {}
+            }
+            // Some give up in the very moment in which they were woken.
+            if what >= 2 && !places.is_empty() {
+                drop(places.remove(draw(places.len())));
             }
             // Everyone who is rung, or new, looks and leaves with a job where there is one.
             let mut i = 0;
             while i < places.len() {
-                let looks = places[i].is_looking() || rung(&places[i]).await;
-                if looks && jobs > 0 {
-                    jobs -= 1;
-                    places.remove(i).leave_served(jobs > 0, None);
+                let (place, types) = &places[i];
+                if !place.is_looking() && !rung(place).await {
+                    i += 1;
+                    continue;
+                }
+                let there: Vec<_> = types.iter().filter(|t| jobs[**t] > 0).collect();
+                if !there.is_empty() {
+                    jobs[*there[draw(there.len())]] -= 1;
+                    let more = types.iter().any(|t| jobs[*t] > 0);
+                    places.remove(i).0.leave_served(more, None);
                     i = 0;
-                } else if !looks || !rung(&places[i]).await {
+                } else if !rung(place).await {
                     i += 1;
                 }
             }
-            assert!(
-                jobs == 0 || places.is_empty(),
-                "seed {seed}, step {step}: {jobs} jobs, {} workers",
-                places.len()
-            );
+            for (_, types) in &places {
+                let left: Vec<_> = types.iter().filter(|t| jobs[**t] > 0).collect();
+                assert!(
+                    left.is_empty(),
+                    "seed {seed}, step {step}: a worker of {types:?} waits beside {left:?}"
+                );
+            }
         }
     }
 }
