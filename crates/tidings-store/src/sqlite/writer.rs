@@ -186,10 +186,11 @@ impl Writer {
                 self.commits += 1;
                 self.ticked(tick);
             }
-            // The next commit meets the same fault and judges it.
+            // Judged here like a batch: a sync that failed may succeed the next time, over pages that were lost.
             Err(error) => {
-                self.outage = true;
                 tracing::warn!(%error, "noting that the store is alive failed");
+                self.recover(&error);
+                self.outage = true;
             }
         }
     }
