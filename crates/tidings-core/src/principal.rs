@@ -318,6 +318,21 @@ mod tests {
     }
 
     #[test]
+    fn tenants_overlap_where_one_is_in_both() {
+        let all: Vec<TenantId> =
+            ["acme", "rival", "other"].iter().map(|t| t.parse().expect("valid")).collect();
+        let mut kinds: Vec<_> = all.iter().cloned().map(Tenants::One).collect();
+        kinds.extend([0..0, 0..1, 0..2, 1..3].map(|range| Tenants::Set(all[range].into())));
+        kinds.push(Tenants::All);
+        for a in &kinds {
+            for b in &kinds {
+                let shared = all.iter().any(|t| a.contains(t) && b.contains(t));
+                assert_eq!(a.overlaps(b), shared, "{a:?} and {b:?}");
+            }
+        }
+    }
+
+    #[test]
     fn subjects_narrow_what_is_seen() {
         let mut p = principal(None, "events:read jobs:read:all");
         assert!(p.audience().is_unlimited());

@@ -55,7 +55,7 @@ struct Group {
 struct Entry {
     number: u64,
     looking: bool,
-    /// Woken and not yet looked again.
+    /// Woken and not yet looked again, or leaving while there may be more: it has a turn to pass on.
     woken: bool,
     bell: Arc<Notify>,
 }
@@ -266,7 +266,7 @@ impl Groups {
             .list
             .iter_mut()
             .filter(|g| g.interest.covers(tenant, job_type))
-            .filter_map(|g| g.places.iter_mut().filter(|e| !e.woken).min_by_key(|e| (e.looking, e.number)))
+            .filter_map(Group::next)
             .collect();
         if let Some(entry) = entries.iter_mut().min_by_key(|e| (e.looking, e.number)) {
             entry.wake();
@@ -296,10 +296,13 @@ impl Group {
         self.places.iter_mut().find(|e| e.number == number)
     }
 
-    /// Wakes the oldest place that waits, else the oldest that is looking.
+    /// Whose turn it is: the oldest place that waits, else the oldest that is looking.
+    fn next(&mut self) -> Option<&mut Entry> {
+        self.places.iter_mut().filter(|e| !e.woken).min_by_key(|e| (e.looking, e.number))
+    }
+
     fn wake(&mut self) {
-        let asleep = self.places.iter_mut().filter(|e| !e.woken);
-        if let Some(entry) = asleep.min_by_key(|e| (e.looking, e.number)) {
+        if let Some(entry) = self.next() {
             entry.wake();
         }
     }

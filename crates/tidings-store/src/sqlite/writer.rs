@@ -134,7 +134,7 @@ impl Writer {
             // Some failures have rolled it back already.
             let rolled_back = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
             if rolled_back {
-                tracing::warn!(%error, "a batch was rolled back");
+                tracing::warn!(%error, "a transaction was rolled back");
                 let text = error.to_string();
                 return match fault {
                     Fault::Rejected => CommitError::Rejected(text),
@@ -188,7 +188,6 @@ impl Writer {
             }
             // Judged here like a batch: a sync that failed may succeed the next time, over pages that were lost.
             Err(error) => {
-                tracing::warn!(%error, "noting that the store is alive failed");
                 self.recover(&error);
                 self.outage = true;
             }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 use tidings_core::{Clock, Epoch, JobState, Seq, SystemEntropy, Tenants};
 
 use super::{
-    super::{SqliteConfig, SqliteStore},
+    super::{SqliteConfig, SqliteStore, writer::Writer},
     TempDir, open,
 };
 use crate::{
@@ -267,13 +267,10 @@ async fn a_statement_is_compiled_once() {
     });
 }
 
-static FATAL: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
-
-#[tokio::test]
-async fn a_damaged_file_stops_the_store() {
-    let bench = Bench::new();
+/// A store whose file was damaged behind its back, after one commit.
+async fn damaged(bench: &Bench, on_fatal: fn(&str)) -> SqliteStore {
     let mut config = SqliteConfig::new(bench.data());
-    config.on_fatal = |message| FATAL.lock().push(message.to_owned());
+    config.on_fatal = on_fatal;
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&bench.clock);
     let store = SqliteStore::open(config, clock, Arc::new(SystemEntropy)).expect("opens");
     store.commit(0, &publish()).await.expect("commits");
@@ -287,11 +284,34 @@ async fn a_damaged_file_stops_the_store() {
         conn.pragma_update(None, "cache_size", 0).expect("sets");
         conn.execute_batch("PRAGMA shrink_memory").expect("shrinks");
     });
+    store
+}
+
+#[tokio::test]
+async fn a_damaged_file_stops_the_store() {
+    static FATAL: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
+    let bench = Bench::new();
+    let store = damaged(&bench, |message| FATAL.lock().push(message.to_owned())).await;
     let doubtful = store.commit(0, &publish()).await;
     assert!(matches!(doubtful, Err(CommitError::Unknown(_))), "{doubtful:?}");
     assert_eq!(FATAL.lock().len(), 1, "the process is told to stop, once");
     assert!(matches!(store.commit(0, &publish()).await, Err(CommitError::Unavailable(_))));
     assert_eq!(FATAL.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_file_stops_the_store_with_nothing_to_commit() {
+    static FATAL: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
+    let bench = Bench::new();
+    let store = damaged(&bench, |message| FATAL.lock().push(message.to_owned())).await;
+    drop(store.upkeep.lock().take());
+    bench.clock.advance(Duration::from_secs(2));
+    store.writer.with(Writer::idle).expect("the store is open");
+    assert_eq!(FATAL.lock().len(), 1, "the process is told to stop");
+    bench.clock.advance(Duration::from_secs(2));
+    store.writer.with(Writer::idle).expect("the store is open");
+    assert!(matches!(store.commit(0, &publish()).await, Err(CommitError::Unavailable(_))));
+    assert_eq!(FATAL.lock().len(), 1, "once");
 }
 
 #[tokio::test]
