@@ -99,7 +99,13 @@ impl Running {
 
     #[track_caller]
     fn until(&self, what: &str, mut look: impl FnMut(&str) -> bool) -> String {
-        wait::until(what, PATIENCE, || Some(self.text()).filter(|text| look(text)))
+        let mut last = String::new();
+        let found = wait::is_true_within(PATIENCE, || {
+            last = self.text();
+            look(&last)
+        });
+        assert!(found, "waited {PATIENCE:?} in vain for: {what}\n{last}");
+        last
     }
 }
 
@@ -164,6 +170,8 @@ fn readmes_lines_do_what_readme_says() {
     let [script, tail_json] = &watchers[..] else { panic!("{watchers:#?}") };
     let script = newcomer.start(&format!("{script} http://127.0.0.1:3000"));
     let tail_json = newcomer.start(tail_json);
+    // It follows from its first connection on: before that there is nothing for it to go on from.
+    script.until("the script to be connected", |text| text.contains("stream.open"));
     let lines = tail_json
         .until("the same over WebSocket", |text| text.matches("\"type\":\"job.completed\"").count() == count);
     // Byte for byte what SSE carried.
