@@ -6,6 +6,10 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tidings_bench::{Benchmark, Options, Outcome, Writes, bare, check_server};
 
+/// The server's: the journal is measured in this process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures Tidings against references in the same run.
 ///
 /// Exits with 1 where a target was missed or a run proved nothing.

@@ -41,7 +41,8 @@ impl Processes {
     }
 }
 
-/// CPU time that the whole machine has been busy for, in seconds over all cores.
+/// CPU time that the whole machine has been busy with programs, in seconds over all cores. What the kernel's own
+/// threads do for whoever writes to a disk is no program's.
 pub(crate) fn machine_busy_s() -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
     let line = stat
@@ -52,7 +53,23 @@ pub(crate) fn machine_busy_s() -> anyhow::Result<f64> {
     // user nice system idle iowait irq softirq steal; what follows is contained in these.
     let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).filter_map(|f| f.parse().ok()).collect();
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
-    Ok((ticks.iter().sum::<u64>() - idle) as f64 / 100.0)
+    Ok((ticks.iter().sum::<u64>() - idle) as f64 / 100.0 - kernel_threads_s())
+}
+
+/// CPU time of all kernel threads; 0 where they are not to be seen, in a container say.
+fn kernel_threads_s() -> f64 {
+    /// The parent of them all.
+    const KTHREADD: &str = "2";
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+    let times = stats.filter_map(|stat| {
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_ascii_whitespace();
+        (fields.nth(1)? == KTHREADD).then_some(())?;
+        let ticks: Vec<f64> = fields.skip(9).take(2).filter_map(|field| field.parse().ok()).collect();
+        Some(ticks.iter().sum::<f64>() / 100.0)
+    });
+    times.sum()
 }
 
 /// The share of one core that programs which are no part of a measurement may use. Beyond it the
