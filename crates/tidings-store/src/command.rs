@@ -12,7 +12,7 @@ use crate::{CommandError, EndpointChange, NewEndpoint, ReplayWhat, Report, Reten
 
 /// Commands that one transaction commits, in this order. No two of one batch concern the same job or
 /// the same key: the [`Journal`](crate::Journal) sees to that.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub commands: Vec<Command>,
 }

@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use tidings_core::{TenantId, Tenants};
 use tokio::runtime::Handle;
 
-use super::{Shared, batching::Committer, queue::Queue, settler::Settler};
+use super::{Shared, batching::Committer, queue::Line, settler::Settler};
 use crate::{Claim, Command};
 
 /// The lane that a command goes through: its tenant's, or the first where it concerns several tenants or
@@ -33,6 +33,7 @@ fn of_tenant(tenant: &TenantId, lanes: usize) -> usize {
 pub(super) struct Lane {
     number: usize,
     shared: Arc<Shared>,
+    line: Line,
     committer: Arc<Committer>,
     settler: Settler,
 }
@@ -44,7 +45,7 @@ impl Lane {
         committer: Arc<Committer>,
         settler: Settler,
     ) -> Self {
-        Self { number, shared, committer, settler }
+        Self { number, shared, line: Line::default(), committer, settler }
     }
 
     pub(super) fn start(self, runtime: Handle) {
@@ -55,16 +56,12 @@ impl Lane {
     }
 
     /// Until its queue is closed and empty.
-    fn run(self, runtime: &Handle) {
-        while let Some(work) = self.queue().next() {
+    fn run(mut self, runtime: &Handle) {
+        while let Some(work) = self.shared.queues[self.number].next(&mut self.line) {
             let settlement = runtime.block_on(self.committer.commit(self.number, work));
             self.shared.totals.count(settlement.commits, settlement.commands);
             self.settler.settle(settlement);
         }
-    }
-
-    fn queue(&self) -> &Queue {
-        &self.shared.queues[self.number]
     }
 }
 
@@ -72,6 +69,6 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.shared.close();
-        self.queue().abandon();
+        self.shared.queues[self.number].abandon(&mut self.line);
     }
 }

@@ -67,15 +67,16 @@ fn bytes_of(command: &Command) -> usize {
 }
 
 /// What a lane commits together, with whoever waits for it: a reply for each command.
+#[derive(Default)]
 pub(super) struct Work {
     pub(super) batch: Batch,
     pub(super) replies: Vec<Reply>,
 }
 
 impl Work {
-    fn with_capacity(commands: usize) -> Self {
-        let batch = Batch { commands: Vec::with_capacity(commands) };
-        Self { batch, replies: Vec::with_capacity(commands) }
+    fn reserve(&mut self, commands: usize) {
+        self.batch.commands.reserve(commands);
+        self.replies.reserve(commands);
     }
 
     fn push(&mut self, pending: Pending) {
@@ -97,19 +98,26 @@ impl Work {
     }
 }
 
+/// Where callers leave their commands. The lane takes what has come in one move, and gathers its batches
+/// without keeping anybody from leaving more.
 pub(super) struct Queue {
     totals: Arc<Totals>,
     state: Mutex<State>,
-    /// Work is waiting, or the end has been asked for.
+    /// Something has come, or the end has been asked for.
     wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Pending>,
+    arrived: VecDeque<Pending>,
+    /// How many wait of each tenant, those in the lane's line included.
     by_tenant: HashMap<TenantId, usize, RandomState>,
     closed: bool,
 }
+
+/// What a lane has taken from its queue and not yet committed: older than all that has arrived since.
+#[derive(Default)]
+pub(super) struct Line(VecDeque<Pending>);
 
 impl Queue {
     pub(super) fn new(totals: Arc<Totals>) -> Self {
@@ -128,56 +136,47 @@ impl Queue {
             self.totals.leave(1, pending.bytes);
             return Err(CommandError::Busy);
         }
-        state.waiting.push_back(pending);
-        let was_empty = state.waiting.len() == 1;
+        state.arrived.push_back(pending);
+        let is_first = state.arrived.len() == 1;
         drop(state);
-        if was_empty {
+        if is_first {
             self.wake.notify_one();
         }
         Ok(())
     }
 
-    /// Waits for the next batch. `None`: the queue is closed and empty.
-    pub(super) fn next(&self) -> Option<Work> {
+    /// Waits for the next batch. `None`: the queue is closed, and all of it was taken.
+    pub(super) fn next(&self, line: &mut Line) -> Option<Work> {
+        if line.0.is_empty() && !self.wait(line) {
+            return None;
+        }
+        let mut gathering = Gathering::new(&self.totals.config);
+        gathering.take(&mut line.0);
+        if !gathering.is_full {
+            // All that was in the line and stays is held back: it goes before what has come since.
+            std::mem::swap(&mut self.state.lock().arrived, &mut line.0);
+            gathering.take(&mut line.0);
+        }
+        let Gathering { work, held_back, bytes, .. } = gathering;
+        for pending in held_back.into_iter().rev() {
+            line.0.push_front(pending);
+        }
+        self.state.lock().leave(&work.batch);
+        self.totals.leave(work.len(), bytes);
+        Some(work)
+    }
+
+    /// Takes what has come into the empty line, once there is something. `false`: nothing ever will be.
+    fn wait(&self, line: &mut Line) -> bool {
         let mut state = self.state.lock();
-        while state.waiting.is_empty() {
+        while state.arrived.is_empty() {
             if state.closed {
-                return None;
+                return false;
             }
             self.wake.wait(&mut state);
         }
-        Some(self.gather(&mut state))
-    }
-
-    /// Takes the oldest commands, of which no two share a key. One that is passed over holds back the
-    /// later ones of its keys, so that each key keeps its order.
-    fn gather(&self, state: &mut State) -> Work {
-        let JournalConfig { batch_max, batch_bytes_max, .. } = self.totals.config;
-        let mut work = Work::with_capacity(state.waiting.len().min(batch_max));
-        let mut taken: HashSet<u64, RandomState> = HashSet::default();
-        let mut passed_over = VecDeque::new();
-        let mut bytes = 0;
-        while work.len() < batch_max {
-            let Some(pending) = state.waiting.pop_front() else { break };
-            if work.len() > 0 && bytes + pending.bytes > batch_bytes_max {
-                state.waiting.push_front(pending);
-                break;
-            }
-            let conflict = pending.keys.iter().any(|key| taken.contains(key));
-            taken.extend(&pending.keys);
-            if conflict {
-                passed_over.push_back(pending);
-            } else {
-                bytes += pending.bytes;
-                state.leave(&pending);
-                work.push(pending);
-            }
-        }
-        while let Some(pending) = passed_over.pop_back() {
-            state.waiting.push_front(pending);
-        }
-        self.totals.leave(work.len(), bytes);
-        work
+        std::mem::swap(&mut state.arrived, &mut line.0);
+        true
     }
 
     pub(super) fn close(&self) {
@@ -186,16 +185,65 @@ impl Queue {
     }
 
     /// Lets everyone go who still waits.
-    pub(super) fn abandon(&self) {
-        let waiting = {
+    pub(super) fn abandon(&self, line: &mut Line) {
+        let arrived = {
             let mut state = self.state.lock();
             state.closed = true;
-            std::mem::take(&mut state.waiting)
+            std::mem::take(&mut state.arrived)
         };
         // These were never handed to the store.
-        for pending in waiting {
+        for pending in line.0.drain(..).chain(arrived) {
             self.totals.leave(1, pending.bytes);
             let _ = pending.reply.send(Err(CommandError::Unavailable));
+        }
+    }
+}
+
+/// A batch as it comes together: the oldest commands, of which no two share a key. One that is held back
+/// holds back the later ones of its keys, so that each key keeps its order.
+struct Gathering {
+    commands_max: usize,
+    bytes_max: usize,
+    work: Work,
+    bytes: usize,
+    taken: HashSet<u64, RandomState>,
+    held_back: Vec<Pending>,
+    is_full: bool,
+}
+
+impl Gathering {
+    fn new(config: &JournalConfig) -> Self {
+        Self {
+            commands_max: config.batch_max,
+            bytes_max: config.batch_bytes_max,
+            work: Work::default(),
+            bytes: 0,
+            taken: HashSet::default(),
+            held_back: Vec::new(),
+            is_full: false,
+        }
+    }
+
+    fn take(&mut self, waiting: &mut VecDeque<Pending>) {
+        self.work.reserve(waiting.len().min(self.commands_max - self.work.len()));
+        while let Some(pending) = waiting.pop_front() {
+            let is_conflict = pending.keys.iter().any(|key| self.taken.contains(key));
+            if !is_conflict && self.work.len() > 0 && self.bytes + pending.bytes > self.bytes_max {
+                waiting.push_front(pending);
+                self.is_full = true;
+                return;
+            }
+            self.taken.extend(&pending.keys);
+            if is_conflict {
+                self.held_back.push(pending);
+                continue;
+            }
+            self.bytes += pending.bytes;
+            self.work.push(pending);
+            if self.work.len() == self.commands_max {
+                self.is_full = true;
+                return;
+            }
         }
     }
 }
@@ -214,13 +262,16 @@ impl State {
         true
     }
 
-    fn leave(&mut self, pending: &Pending) {
-        if let Some(tenant) = pending.tenant()
-            && let Some(count) = self.by_tenant.get_mut(tenant)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.by_tenant.remove(tenant);
+    /// Gives the shares of a batch's commands back.
+    fn leave(&mut self, batch: &Batch) {
+        for run in batch.commands.chunk_by(|a, b| tenant_of(a) == tenant_of(b)) {
+            if let Some(tenant) = tenant_of(&run[0])
+                && let Some(count) = self.by_tenant.get_mut(tenant)
+            {
+                *count -= run.len();
+                if *count == 0 {
+                    self.by_tenant.remove(tenant);
+                }
             }
         }
     }
@@ -245,7 +296,7 @@ mod tests {
             queue.push(cancel("crowded", 1)).expect("there is room");
         }
         queue.push(cancel("quiet", 2)).expect("there is room");
-        let work = queue.next().expect("some wait");
+        let work = queue.next(&mut Line::default()).expect("some wait");
         let tenants = work.batch.commands.iter().filter_map(tenant_of);
         assert_eq!(tenants.map(TenantId::as_str).collect::<Vec<_>>(), ["crowded", "quiet"]);
         assert_eq!(totals.stats().queued, 1_999);
