@@ -76,10 +76,15 @@ impl Keeper {
                 pause = CALM;
                 continue;
             }
-            seen = commits;
             match self.checkpoint() {
-                Ok(frames) => pause = if frames > LARGE { BUSY } else { CALM },
-                Err(error) => tracing::warn!(%error, "a checkpoint failed; the WAL keeps growing"),
+                Ok(frames) => {
+                    seen = commits;
+                    pause = if frames > LARGE { BUSY } else { CALM };
+                }
+                // Whatever it did not finish is still in the WAL, and is moved again from there.
+                Err(error) => {
+                    tracing::warn!(%error, "a checkpoint failed and is tried again; the WAL keeps growing")
+                }
             }
         }
     }
