@@ -30,6 +30,15 @@ impl PgBouncer {
 
     /// Only these roles enter.
     pub fn for_users(postgres: &Postgres, users: &[&str]) -> Self {
+        Self::with_settings(postgres, users, "")
+    }
+
+    /// What clients set with the `options` of their first words is dropped without a word.
+    pub fn ignoring_options(postgres: &Postgres) -> Self {
+        Self::with_settings(postgres, &["postgres"], "ignore_startup_parameters = options\n")
+    }
+
+    fn with_settings(postgres: &Postgres, users: &[&str], settings: &str) -> Self {
         let (folder, port) = (Folder::new(unprivileged()), Port::claim());
         let known = users.iter().fold(String::new(), |mut text, user| {
             let _ = writeln!(text, "\"{user}\" \"\"");
@@ -41,7 +50,7 @@ impl PgBouncer {
             "[databases]\n* = host=127.0.0.1 port={}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir = {}\n\
              pool_mode = transaction\nauth_type = trust\nauth_file = {}\n\
-             default_pool_size = 10\nmax_client_conn = 500\nserver_login_retry = 1\n",
+             default_pool_size = 10\nmax_client_conn = 500\nserver_login_retry = 1\n{settings}",
             postgres.addr().port(),
             port.number(),
             path.display(),

@@ -161,10 +161,10 @@ fn connect(config: &PostgresConfig, size: usize) -> Result<Pool, OpenError> {
 }
 
 /// The server itself ends statements that take too long, also where nobody is left to cancel them; poolers may
-/// not know how to ask for that, and do without.
+/// not know how to ask for that, and do without. Then nothing is prepared either.
 async fn connect_limited(config: &PostgresConfig, size: usize) -> Result<(Pool, Target), OpenError> {
     let plain = Target::parse(&config.url, config.connect_timeout)?;
-    let limited = plain.with_statement_timeout(config.statement_timeout);
+    let limited = plain.with_session(config.statement_timeout);
     let pool = pool_of(config, &limited, size)?;
     match pool.connection().await {
         Err(Fault::Unsent(text)) if text.contains("startup parameter") => {

@@ -1,13 +1,23 @@
-//! Connections: a bounded number, each for one statement at a time. Statements are typed and unnamed, so that
-//! any pooler may stand between.
+//! Connections: a bounded number, each for one statement at a time.
+//!
+//! The database parses and plans a statement once for each connection where the session behind it is the node's
+//! own. Where a pooler shares its sessions, or may do so, statements are unnamed, and nothing is left behind in
+//! a session.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool as Connections, PoolError, RecyclingMethod, Runtime, Timeouts,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, PoolError,
+    RecyclingMethod, Runtime, Timeouts,
 };
 use tokio_postgres::{
-    Row,
+    Error, Row,
     error::SqlState,
     types::{ToSql, Type},
 };
@@ -15,7 +25,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     fault::{Fault, told},
-    url::Target,
+    url::{OWN_SESSION, Target},
 };
 use crate::OpenError;
 
@@ -28,6 +38,8 @@ pub(super) struct Pool {
     tls: MakeRustlsConnect,
     /// How long a statement may take before it is cancelled.
     timeout: Duration,
+    /// Every session so far is this node's own.
+    prepares: Arc<AtomicBool>,
     /// Host and database, for people.
     place: Arc<str>,
 }
@@ -42,8 +54,10 @@ impl Pool {
     ) -> Result<Self, OpenError> {
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(target.driver.clone(), tls.clone(), config);
+        let prepares = Arc::new(AtomicBool::new(true));
         let connections = Connections::builder(manager)
             .max_size(size)
+            .post_create(look_at_session(Arc::clone(&prepares)))
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(connect_timeout),
@@ -52,7 +66,7 @@ impl Pool {
             })
             .build()
             .map_err(|error| OpenError::Database(told(&error)))?;
-        Ok(Self { connections, tls, timeout, place: target.place().into() })
+        Ok(Self { connections, tls, timeout, prepares, place: target.place().into() })
     }
 
     /// Waits for a connection no longer than it may take to open one.
@@ -89,13 +103,36 @@ impl Pool {
     ) -> Result<Vec<Row>, Fault> {
         let guard = Guard { connection: Some(connection), tls: &self.tls };
         let client = guard.connection.as_ref().expect("a guard has its connection until its end");
-        match tokio::time::timeout(timeout, client.query_typed(sql, parameters)).await {
+        match tokio::time::timeout(timeout, self.ask(client, sql, parameters)).await {
             Ok(result) => {
                 guard.give_back();
                 result.map_err(|error| Fault::of(&error))
             }
             Err(_) => Err(Fault::Late(format!("no answer within {timeout:?}"))),
         }
+    }
+
+    async fn ask(&self, client: &Object, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        if parameters.is_empty() || !self.prepares.load(Ordering::Relaxed) {
+            return client.query_typed(sql, parameters).await;
+        }
+        let (values, types): (Vec<_>, Vec<_>) = parameters.iter().cloned().unzip();
+        let prepared = async {
+            let statement = client.prepare_typed_cached(sql, &types).await?;
+            client.query(&statement, &values).await
+        };
+        match prepared.await {
+            Err(error) if is_outdated(&error) => {
+                client.statement_cache.clear();
+                client.query_typed(sql, parameters).await
+            }
+            result => result,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn prepares(&self) -> bool {
+        self.prepares.load(Ordering::Relaxed)
     }
 
     /// Runs statements that are no part of a transaction.
@@ -115,6 +152,31 @@ impl Pool {
     pub(super) fn close(&self) {
         self.connections.close();
     }
+}
+
+/// Asks each new connection whether it is the session that its own first words began: the database then knows what
+/// they set. A pooler that lends its sessions out has begun them itself.
+fn look_at_session(prepares: Arc<AtomicBool>) -> Hook {
+    Hook::async_fn(move |client: &mut ClientWrapper, _| {
+        let prepares = Arc::clone(&prepares);
+        Box::pin(async move {
+            let asked = client.query_typed("SELECT current_setting('tidings.session', true)", &[]).await;
+            let rows = asked.map_err(HookError::Backend)?;
+            let answer: Option<&str> = rows.first().and_then(|row| row.get(0));
+            if answer != Some(OWN_SESSION) {
+                prepares.store(false, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The statement that was prepared is gone, or returns something else since the schema changed. Nothing was done.
+fn is_outdated(error: &Error) -> bool {
+    let gone = |code: &SqlState| {
+        [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::FEATURE_NOT_SUPPORTED].contains(code)
+    };
+    error.code().is_some_and(gone)
 }
 
 /// It was reached, and neither starting up nor full.

@@ -9,6 +9,7 @@ mod isolation;
 mod many;
 mod outbox;
 mod schedules;
+mod sessions;
 mod shared;
 mod starting;
 

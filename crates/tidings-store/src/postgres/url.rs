@@ -9,6 +9,9 @@ use tokio_postgres::{
 
 use crate::OpenError;
 
+/// What `tidings.session` says in a session that this node began.
+pub(super) const OWN_SESSION: &str = "own";
+
 /// How far a server has to prove who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -53,11 +56,12 @@ impl Target {
         Ok(Self { driver, trust })
     }
 
-    /// Every session begins with this limit on its statements.
-    pub(super) fn with_statement_timeout(&self, timeout: Duration) -> Self {
+    /// Every session begins with this limit on its statements, and with a mark by which it can be told whose it is.
+    pub(super) fn with_session(&self, timeout: Duration) -> Self {
         let mut driver = self.driver.clone();
-        let own = driver.get_options().unwrap_or_default();
-        let options = format!("-c statement_timeout={} {own}", timeout.as_millis());
+        let given = driver.get_options().unwrap_or_default();
+        let timeout = timeout.as_millis();
+        let options = format!("-c statement_timeout={timeout} -c tidings.session={OWN_SESSION} {given}");
         driver.options(options);
         Self { driver, trust: self.trust.clone() }
     }
