@@ -8,6 +8,7 @@ mod history;
 mod isolation;
 mod many;
 mod outbox;
+mod plans;
 mod schedules;
 mod sessions;
 mod shared;
