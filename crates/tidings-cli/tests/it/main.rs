@@ -4,7 +4,9 @@ mod harness;
 
 mod exec;
 mod exit_status;
+mod keys;
 mod moving;
 mod streams;
+mod tenants;
 mod webhooks;
 mod work;
