@@ -43,6 +43,9 @@ enum Action {
     /// Take a suspended tenant up again.
     Resume { id: TenantId },
     /// Delete a tenant with its events, jobs and keys, for good.
+    ///
+    /// A JWT for it that has not expired still counts: where tenants.create is "auto", its next use makes a new, empty
+    /// tenant of that id. To rule that out, set tenants.create to "explicit", or suspend the tenant until such tokens have expired.
     Delete {
         id: TenantId,
         /// Say that you mean it.
