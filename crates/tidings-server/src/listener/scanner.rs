@@ -110,7 +110,7 @@ impl Scanner {
     fn line(&mut self, line: &[u8]) -> Result<(), &'static str> {
         self.part = match self.part {
             // Empty lines before a request are skipped, as RFC 9112 (2.2) asks.
-            Part::Start if line.is_empty() => Part::Start,
+            Part::Start | Part::Trailers if line.is_empty() => Part::Start,
             Part::Start => {
                 self.fields = Fields::default();
                 Part::Head
@@ -133,7 +133,6 @@ impl Scanner {
             },
             Part::ChunkEnd if line.is_empty() => Part::ChunkSize,
             Part::ChunkEnd => return Err("a chunk before it was longer than it said"),
-            Part::Trailers if line.is_empty() => Part::Start,
             Part::Trailers => Part::Trailers,
             Part::Sized(..) => unreachable!("a body is not read by lines"),
         };
