@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
-#[error("a duration is a number and a unit (ms, s, m, h, d), such as 30s, 5m or 1h30m")]
+#[error("a duration is a number and a unit (ms, s, m, h, d), such as 30s, 5m or 1h30m, at most 36500d")]
 pub struct DurationError;
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 pub struct Timestamp(i64);
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("a time is RFC 3339 with a zone, such as 2026-11-23T07:12:09Z")]
+#[error("a time is RFC 3339 with a zone, such as 2026-11-23T07:12:09Z, up to 9999-12-30T22:00:00Z")]
 pub struct TimestampError;
 
 impl Timestamp {

@@ -1,7 +1,11 @@
 //! What a WebSocket client may say.
 
+mod once;
+
 use serde_json::{Map, Value};
-use tidings_core::FilterRequest;
+use tidings_core::{Filter, FilterRequest};
+
+use once::Once;
 
 use crate::problem::{BAD_FILTER, INVALID_BODY, MALFORMED_JSON, Problem};
 
@@ -15,8 +19,12 @@ pub(crate) enum Request {
 
 impl Request {
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Problem::new(&MALFORMED_JSON, format!("The message is not JSON: {e}.")))?;
+        let Once(value) = serde_json::from_str(text).map_err(|e| {
+            if e.is_data() {
+                return Problem::new(&INVALID_BODY, format!("The message does not read: {e}."));
+            }
+            Problem::new(&MALFORMED_JSON, format!("The message is not JSON: {e}."))
+        })?;
         let Value::Object(mut fields) = value else { return Err(unknown()) };
         let op = fields.remove("op");
         match op.as_ref().and_then(Value::as_str) {
@@ -42,6 +50,19 @@ fn filter(mut fields: Map<String, Value>) -> Result<Request, Problem> {
             ));
         };
         fields = inner;
+    }
+    if let Some(name) = fields.keys().find(|name| !Filter::FIELDS.contains(&name.as_str())) {
+        let name: String = name.chars().take(40).collect();
+        let known = Filter::FIELDS.join(", ");
+        let detail = format!("A filter has no field {name:?}; it has {known}.");
+        return Err(Problem::new(&BAD_FILTER, detail));
+    }
+    // As `?types=` does: to ask for everything, leave the field out.
+    if let Some((name, _)) = fields.iter().find(|(_, value)| value.as_array().is_some_and(Vec::is_empty)) {
+        return Err(Problem::new(
+            &BAD_FILTER,
+            format!("The filter's {name} is an empty list: leave it out instead."),
+        ));
     }
     serde_json::from_value(Value::Object(fields))
         .map(Request::Filter)
@@ -85,6 +106,9 @@ mod tests {
             r#"{"op":"shout"}"#,
             r#"{"op":"ping","x":1}"#,
             r#"{"op":"auth"}"#,
+            r#"{"op":"ping","op":"filter"}"#,
+            r#"{"op":"filter","types":"a","types":"b"}"#,
+            r#"{"op":"filter","filter":{"types":"a","types":"b"}}"#,
         ] {
             assert_eq!(refused(text), INVALID_BODY.uri, "{text}");
         }
@@ -92,6 +116,9 @@ mod tests {
             r#"{"op":"filter","types":7}"#,
             r#"{"op":"filter","filter":[]}"#,
             r#"{"op":"filter","filter":{},"types":[]}"#,
+            r#"{"op":"filter","types":[]}"#,
+            r#"{"op":"filter","filter":{"owner":[]}}"#,
+            r#"{"op":"filter","since":0}"#,
         ] {
             assert_eq!(refused(text), BAD_FILTER.uri, "{text}");
         }

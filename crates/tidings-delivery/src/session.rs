@@ -141,7 +141,8 @@ impl Session {
         let cursor = subscription.cursor();
         let feed = subscription.feed().clone();
         // A client that has no event yet resumes from this head: it must not lie past where it began.
-        let head = if from_now { cursor.seq } else { subscription.head() };
+        let subscription_head = subscription.head();
+        let head = if from_now { cursor.seq } else { subscription_head };
         self.content = Content::Stream { subscription: Box::new(subscription), encoding, reading: false };
         let open = Notice::Open {
             connection_id: self.info.id,
@@ -150,7 +151,9 @@ impl Session {
             oldest: feed.oldest(),
             heartbeat_s: seconds(self.times.heartbeat),
         };
-        self.tell(&open, &Fields { id: reset.is_none().then_some(&cursor), retry_ms: Some(RETRY_MS) });
+        // One that lies ahead is perhaps none of this log's: the client keeps it until that is known.
+        let fits = reset.is_none() && cursor.seq <= subscription_head;
+        self.tell(&open, &Fields { id: fits.then_some(&cursor), retry_ms: Some(RETRY_MS) });
         if let Some(reset) = reset {
             self.tell_reset(&reset, &cursor);
         }

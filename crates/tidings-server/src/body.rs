@@ -125,6 +125,11 @@ where
     }
 }
 
+/// The body of a request that says all in its path: none, or an object without fields.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
 /// The fields of an object, to be looked at one by one.
 pub(crate) fn object(text: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
     read(text).map(|Object(fields)| fields)
@@ -135,7 +140,7 @@ pub(crate) fn value<T: DeserializeOwned>(value: serde_json::Value, path: &str) -
     serde_path_to_error::deserialize(value).map_err(|error| {
         let inner = error.path().to_string();
         let path = if inner == "." { path.to_owned() } else { format!("{path}.{inner}") };
-        invalid(&path, error.inner())
+        invalid(&path, in_words(&error.inner().to_string()))
     })
 }
 
@@ -190,7 +195,7 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 fn located(error: &serde_json::Error, path: &str) -> Problem {
     let text = error.to_string();
     // serde_json appends the place; a value's own error knows none.
-    let message = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+    let message = &in_words(text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]));
     let (line, column) = (error.line(), error.column());
     if error.is_data() {
         let path = if path == "." {
@@ -204,6 +209,17 @@ fn located(error: &serde_json::Error, path: &str) -> Problem {
         Kind::MalformedJson,
         format!("The body is not valid JSON at line {line}, column {column}: {message}."),
     )
+}
+
+/// The reader's message without names of the program's types.
+fn in_words(message: &str) -> String {
+    const NAMES: [&str; 10] = ["usize", "u64", "u32", "u16", "u8", "i64", "i32", "i16", "i8", "isize"];
+    for name in NAMES {
+        if let Some(before) = message.strip_suffix(name).filter(|before| before.ends_with("expected ")) {
+            return format!("{before}a whole number");
+        }
+    }
+    message.to_owned()
 }
 
 /// A field that cannot be taken.

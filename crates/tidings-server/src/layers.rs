@@ -1,11 +1,13 @@
-//! What every request passes, outermost first: its id, the rendering of problems, metrics, the limits of its
-//! address, panics, CORS.
+//! What every request passes, outermost first: its id, the rendering of problems, metrics, whether it is HTTP of one
+//! meaning, the limits of its address, panics, CORS, the encoding of its body.
 //! Then the route; there credential, scope and look-up, in this order.
 
 mod address;
 mod cors;
+mod encoding;
 mod observe;
 mod panics;
+mod unfit;
 
 use axum::{Router, middleware};
 use tower::ServiceBuilder;
@@ -27,15 +29,34 @@ impl App {
             .layer(middleware::from_fn(request_id::assign))
             .layer(middleware::from_fn(problem::render))
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
+            .layer(middleware::from_fn(unfit::refuse))
             .layer(middleware::from_fn_with_state(self.clone(), address::limit))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))
-            .layer(cors::layer(self.settings()));
+            .layer(cors::layer(self.settings()))
+            .layer(middleware::from_fn(encoding::refuse));
         table::router(&config)
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
             .layer(layers)
             .with_state(self.clone())
     }
+}
+
+/// Of the operators' routes: ids, problems and their count, HTTP of one meaning.
+pub(crate) fn plain(routes: Router, app: &App) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(request_id::assign))
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn_with_state(app.metrics().clone(), observe::problems))
+        .layer(middleware::from_fn(unfit::refuse));
+    routes.fallback(no_route_here).method_not_allowed_fallback(no_method).layer(layers)
+}
+
+async fn no_route_here() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "There is no such route at the operators' address: the API is at another one (server.listen).",
+    )
 }
 
 async fn no_route() -> Problem {

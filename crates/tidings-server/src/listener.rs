@@ -4,14 +4,21 @@
 //! response's head, the socket is taken out of hyper and handed to a shard, which serves it from then on:
 //! hyper's buffers and this connection's task are gone.
 //!
+//! What is HTTP of more than one meaning is refused: the stream shows its bytes to a scanner before hyper has them,
+//! and a request that does not pass goes to the router as [`Unfit`]. What hyper itself refuses is answered in the same way, in
+//! the place of its empty answer.
+//!
 //! Requests that come this way carry the extension [`NativeSocket`]. A router that is mounted in
 //! another application gets none, and its streams go the generic way.
 
 mod accept;
 mod answering;
 mod connection;
+mod framing;
 mod handoff;
+mod scanner;
 mod tap;
+mod unfit;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -23,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::settings::Settings;
 
 pub(crate) use handoff::Takeover;
+pub(crate) use unfit::Unfit;
 
 /// Bounds of the connections that hyper has.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use utoipa::{
 use crate::{body, routes, streams};
 
 pub(crate) use schema::{
-    EventPage, Job, JobPage, Key, KeyPage, Leases, NewKey, OneOrMany, Problem, Published, Ticket,
+    EventPage, Job, JobPage, Key, KeyPage, Leases, NewKey, OneOrMany, Problem, Published, Reach, Ticket,
     TicketRequest,
 };
 pub(crate) use webhooks::{

@@ -38,6 +38,17 @@ pub enum SpecError {
     Backoff,
 }
 
+impl SpecError {
+    /// The field that it is about.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::MaxAttempts => "max_attempts",
+            Self::Backoff => "backoff",
+        }
+    }
+}
+
 impl JobSpec {
     pub const MAX_ATTEMPTS_DEFAULT: u32 = 5;
 

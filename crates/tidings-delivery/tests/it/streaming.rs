@@ -173,3 +173,20 @@ fn unchunk(mut text: &str) -> String {
         }
     }
 }
+
+#[tokio::test]
+async fn a_cursor_ahead_of_the_log_is_not_given_back_as_a_place_in_it() {
+    let world = World::start();
+    world.publish(2, 10);
+    let stream = world.spec(Some(99)).await;
+    let mut client = world.attach(World::new_connection(Protocol::ChunkedSse(stream)), None).await;
+    let mut text = String::new();
+    let mut buffer = [0; 4_096];
+    while !text.contains("\"seq\":1,") {
+        let read = tokio::time::timeout(PATIENCE, client.io.read(&mut buffer)).await.expect("in time");
+        text.push_str(std::str::from_utf8(&buffer[..read.expect("reads")]).expect("UTF-8"));
+    }
+    let open = text.split("\n\n").next().expect("a record");
+    assert!(open.contains("event: stream.open") && !open.contains("id: "), "{text}");
+    assert!(text.contains("id: abcd2345:0\nevent: stream.reset"), "{text}");
+}

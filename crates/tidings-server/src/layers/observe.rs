@@ -23,6 +23,15 @@ pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, ne
     response
 }
 
+/// Layer: counts problems alone, where being asked is no traffic.
+pub(super) async fn problems(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        metrics.http.problem(problem.kind());
+    }
+    response
+}
+
 /// Any token may be a method; as a label only known ones may appear.
 const fn label(method: &Method) -> &'static str {
     match *method {

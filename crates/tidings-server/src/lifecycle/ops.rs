@@ -6,11 +6,14 @@ use axum::{
 };
 use http::{HeaderValue, header};
 
-use crate::{app::App, routes::table};
+use crate::{app::App, layers, routes::table};
 
 /// What operators' programs ask, on an address of their own.
 pub(super) fn router(app: &App) -> Router {
-    table::collected(table::health()).route("/metrics", get(metrics)).with_state(app.clone())
+    layers::plain(
+        table::collected(table::health()).route("/metrics", get(metrics)).with_state(app.clone()),
+        app,
+    )
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -1,3 +1,4 @@
+use http::StatusCode;
 use parking_lot::Mutex;
 
 /// Whether a request is being answered on a connection: between its service, its stream and its task.
@@ -12,6 +13,8 @@ enum Phase {
     Working,
     /// The answer is hyper's and not yet all written. Bodies are whole here: hyper takes one at once.
     Made,
+    /// Hyper could not read what came, and has answered so; its answer was kept back.
+    Refused(StatusCode),
 }
 
 impl Answering {
@@ -28,6 +31,20 @@ impl Answering {
         let mut phase = self.0.lock();
         if *phase == Phase::Made {
             *phase = Phase::Over;
+        }
+    }
+
+    /// Hyper's own answer was not written. Always true.
+    pub(super) fn kept_back(&self, status: StatusCode) -> bool {
+        *self.0.lock() = Phase::Refused(status);
+        true
+    }
+
+    /// What hyper answered by itself.
+    pub(super) fn refused(&self) -> Option<StatusCode> {
+        match *self.0.lock() {
+            Phase::Refused(status) => Some(status),
+            _ => None,
         }
     }
 

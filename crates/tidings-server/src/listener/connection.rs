@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response},
+    http::{Request, Response, StatusCode},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,7 +22,14 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{NativeSocket, Shared, Takeover, answering::Answering, handoff::Handoff, tap::Tap};
+use super::{
+    NativeSocket, Shared, Takeover,
+    answering::Answering,
+    framing::Framing,
+    handoff::Handoff,
+    tap::Tap,
+    unfit::{self, Unfit},
+};
 
 /// What a request's head may take that is half sent when the server stops; hyper alone would wait as long
 /// as for any. Less than what answers in flight get, so that stopping waits for answers alone.
@@ -34,11 +41,21 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
     let _ = stream.set_nodelay(true);
     let handoff = Arc::new(Handoff::default());
     let answering = Arc::new(Answering::default());
+    let framing = Arc::new(Framing::default());
     let service = service_fn({
-        let (shared, handoff, answering) = (shared.clone(), handoff.clone(), answering.clone());
-        move |request| respond(request, peer, shared.clone(), handoff.clone(), answering.clone())
+        let (shared, handoff) = (shared.clone(), handoff.clone());
+        let (answering, framing) = (answering.clone(), framing.clone());
+        move |request| {
+            respond(
+                unfit::judged(request, &framing),
+                peer,
+                shared.clone(),
+                handoff.clone(),
+                answering.clone(),
+            )
+        }
     });
-    let io = TokioIo::new(Tap { stream, handoff: handoff.clone(), answering: answering.clone() });
+    let io = TokioIo::new(Tap { stream, handoff: handoff.clone(), answering: answering.clone(), framing });
     let header_timeout = shared.settings.get().limits.header_timeout.0;
     let mut hyper = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -71,8 +88,13 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
         }
     };
     let parts = hyper.into_parts();
-    let stream = parts.io.into_inner().stream;
-    let Some(mut new) = taken else { return close(stream).await };
+    let mut stream = parts.io.into_inner().stream;
+    let Some(mut new) = taken else {
+        if let Some(status) = answering.refused() {
+            refuse(&mut stream, peer, status, &shared).await;
+        }
+        return close(stream).await;
+    };
     new.received = parts.read_buf;
     match stream.into_std() {
         Ok(socket) => shared.hand_over(socket, new),
@@ -101,6 +123,17 @@ fn respond(
         answering.made();
         Ok(response)
     })
+}
+
+/// Answers what hyper could not read, as the router answers everything else.
+async fn refuse(stream: &mut TcpStream, peer: SocketAddr, status: StatusCode, shared: &Shared) {
+    let mut request = Request::new(Body::empty());
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(Unfit::unreadable(status));
+    let Ok(response) = shared.router.clone().oneshot(request).await;
+    // It is small: a socket that does not take it at once has a client that reads nothing.
+    let answer = unfit::written(response).await;
+    let _ = tokio::time::timeout(HEAD_GRACE, stream.write_all(&answer)).await;
 }
 
 /// Shuts down, then reads on for a moment: closing with unread input would reset the connection, and

@@ -10,14 +10,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{answering::Answering, handoff::Handoff};
+use super::{answering::Answering, framing::Framing, handoff::Handoff, unfit};
 
-/// The socket as hyper sees it: tells what has been written.
+/// The socket as hyper sees it: tells what has been written, shows what is read to the scanner, and keeps back
+/// what hyper answers by itself.
 #[derive(Debug)]
 pub(super) struct Tap {
     pub(super) stream: TcpStream,
     pub(super) handoff: Arc<Handoff>,
     pub(super) answering: Arc<Answering>,
+    pub(super) framing: Arc<Framing>,
 }
 
 impl Tap {
@@ -27,6 +29,13 @@ impl Tap {
         }
         written
     }
+
+    /// Whether these are the bytes of an answer that hyper gives by itself to what it could not read: no request
+    /// is being answered, and nothing else is written then.
+    fn is_hypers_own(&self, bytes: &[u8]) -> bool {
+        self.answering.is_over()
+            && unfit::status_of(bytes).is_some_and(|status| self.answering.kept_back(status))
+    }
 }
 
 impl AsyncRead for Tap {
@@ -35,12 +44,20 @@ impl AsyncRead for Tap {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(new) = buf.filled().get(before..).filter(|new| !new.is_empty()) {
+            self.framing.see(new);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_hypers_own(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.seen(written)
     }
@@ -50,6 +67,9 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if bufs.first().is_some_and(|head| self.is_hypers_own(head)) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.seen(written)
     }

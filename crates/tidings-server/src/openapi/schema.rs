@@ -140,6 +140,20 @@ pub(crate) struct Ticket {
     expires_at: String,
 }
 
+/// Tenant ids, or `"all"`.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Reach {
+    Set(Vec<String>),
+    All(EveryTenant),
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EveryTenant {
+    All,
+}
+
 /// An API key without its secret.
 #[derive(ToSchema)]
 pub(crate) struct Key {

@@ -37,6 +37,9 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// The request is not HTTP/1.1, or of more than one meaning: lines that end with LF alone, `Content-Length` beside
+    /// `Transfer-Encoding` or given twice, an encoding other than `chunked`, a `Host` that is missing or repeated. The connection is closed.
+    BadRequest = "bad-request", BAD_REQUEST, "The request is not HTTP of one meaning";
     /// A query parameter or header is unknown, repeated or does not read. The detail names it.
     BadParameter = "bad-parameter", BAD_REQUEST, "A parameter is not valid";
     /// The filter has an unknown field, a value that does not fit, or too many values.
@@ -82,7 +85,9 @@ kinds! {
     CursorGone = "cursor-gone", GONE, "The cursor has no place in this log";
     /// The body, an event's data or the number of items is beyond its limit. The detail names the limit.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The request is too large";
-    /// Send `Content-Type: application/json`.
+    /// The URL is longer than 65,534 bytes. The connection is closed.
+    UriTooLong = "uri-too-long", URI_TOO_LONG, "The URL is too long";
+    /// Send `Content-Type: application/json`, and no `Content-Encoding`.
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
     /// The body is JSON, but a field is missing, unknown, of the wrong type or out of range. `path` says which.
     InvalidBody = "invalid-body", UNPROCESSABLE_ENTITY, "The body is not valid";
@@ -96,6 +101,8 @@ kinds! {
     /// As many live connections of the user, its tenant or its address are open as there may be: `limit` names the key.
     /// Close one, or try again after `Retry-After`.
     ConnectionsLimited = "connections-limited", TOO_MANY_REQUESTS, "Too many live connections of one user, tenant or address";
+    /// The request's head has more than 100 fields or 64 KiB. The connection is closed.
+    HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// Too many changes are waiting. Nothing was done: repeat it after `Retry-After`.
@@ -122,6 +129,8 @@ mod tests {
              Every error of the HTTP API is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`,\n\
              `request_id`. Programs decide by `type`, which is stable; `detail` is for people and may change. Some types\n\
              have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone), `limit` (connections-limited).\n\n\
+             Two things get no answer at all, the connection ends: a head that is not complete within `limits.header_timeout`, and\n\
+             HTTP/2 by prior knowledge, which this server does not speak.\n\n\
              | type | status | meaning |\n|---|---|---|\n",
         );
         let row =

@@ -69,12 +69,24 @@ fn wanted(headers: &HeaderMap) -> Option<Form> {
         return Some(Form::Page);
     }
     accepts.flat_map(|v| v.split(',')).find_map(|range| {
-        let essence = range.split(';').next().unwrap_or_default().trim();
+        let (essence, parameters) = range.split_once(';').unwrap_or((range, ""));
+        if is_refused(parameters) {
+            return None;
+        }
+        let essence = essence.trim();
         match essence.to_ascii_lowercase().as_str() {
             "text/event-stream" | "text/*" => Some(Form::Stream),
             "application/json" | "application/*" | "*/*" => Some(Form::Page),
             _ => None,
         }
+    })
+}
+
+/// Whether a media range's weight is zero: "not this".
+fn is_refused(parameters: &str) -> bool {
+    parameters.split(';').filter_map(|p| p.trim().split_once('=')).any(|(name, weight)| {
+        name.trim().eq_ignore_ascii_case("q")
+            && weight.trim().parse::<f32>().is_ok_and(|weight| weight == 0.0)
     })
 }
 

@@ -39,6 +39,43 @@ async fn each_wrong_body_gets_its_documented_answer() {
             "too-large",
             "limits.batch_items",
         ),
+        (
+            "/api/v1/leases",
+            "{\"worker\":\"w\",\"job\":{\"type\":\"a\",\"run_at\":\"2099-01-01T00:00:00Z\"}}",
+            422,
+            "invalid-body",
+            "$.job.run_at: ",
+        ),
+        ("/api/v1/jobs", "{\"type\":\"a\",\"priority\":1001}", 422, "invalid-body", "$.priority: "),
+        (
+            "/api/v1/jobs",
+            "[{\"type\":\"a\"},{\"type\":\"a\",\"max_attempts\":0}]",
+            422,
+            "invalid-body",
+            "$[1].max_attempts: ",
+        ),
+        (
+            "/api/v1/jobs",
+            "{\"type\":\"a\",\"backoff\":{\"base\":\"2h\",\"max\":\"1h\"}}",
+            422,
+            "invalid-body",
+            "$.backoff: ",
+        ),
+        (
+            "/api/v1/jobs",
+            "{\"type\":\"a\",\"priority\":\"high\"}",
+            422,
+            "invalid-body",
+            "expected a whole number",
+        ),
+        (
+            "/api/v1/jobs",
+            "{\"type\":\"a\",\"run_at\":\"9999-12-31T23:59:59Z\"}",
+            422,
+            "invalid-body",
+            "9999-12-30",
+        ),
+        ("/api/v1/jobs", "{\"type\":\"a\",\"backoff\":{\"base\":\"99999d\"}}", 422, "invalid-body", "36500d"),
         ("/api/v1/jobs", "{\"type\":\"A B\"}", 422, "invalid-body", "$.type"),
         ("/api/v1/jobs", "{\"type\":\"a\",\"priority\":99999999999999}", 422, "invalid-body", "priority"),
         ("/api/v1/jobs", "{\"type\":\"a\",\"priority\":1e400}", 400, "malformed-json", "out of range"),
@@ -101,6 +138,16 @@ async fn a_body_must_say_that_it_is_json() {
             site.send(Method::POST, "/api/v1/events", Some(&who), &headers, Some("{\"type\":\"a\"}")).await;
         answer.ok(201);
     }
+    for encoding in ["gzip", "identity, gzip"] {
+        let headers = [("content-encoding", encoding)];
+        let answer =
+            site.send(Method::POST, "/api/v1/events", Some(&who), &headers, Some("{\"type\":\"a\"}")).await;
+        assert_eq!(answer.problem(415), "unsupported-media-type", "{encoding}");
+        assert!(
+            answer.json()["detail"].as_str().is_some_and(|d| d.contains("Content-Encoding")),
+            "{encoding}"
+        );
+    }
     site.close().await;
 }
 
@@ -131,6 +178,11 @@ async fn each_wrong_parameter_gets_its_documented_answer() {
     ] {
         let answer = site.get(&format!("/api/v1/events?{query}"), &who).await;
         assert_eq!(answer.problem(status), kind, "{query}");
+    }
+    for header in ["text/event-stream;q=0", "application/json; q=0.0, text/event-stream;Q=0"] {
+        let accept = [("accept", header)];
+        let answer = site.send(Method::GET, "/api/v1/events", Some(&who), &accept, None).await;
+        assert_eq!(answer.problem(406), "not-acceptable", "{header}");
     }
     let accept = [("accept", "image/png")];
     let answer = site.send(Method::GET, "/api/v1/events", Some(&who), &accept, None).await;

@@ -211,3 +211,18 @@ async fn raw_errors_are_for_holders_of_detail() {
     assert_eq!(site.get(&path, &operator).await.ok(200)["error"]["raw"], secret);
     site.close().await;
 }
+
+#[tokio::test]
+async fn what_is_asked_for_by_its_path_alone_takes_no_body() {
+    let site = Site::open().await;
+    let who = site.operator("acme");
+    let job = site.enqueue(&who, json!({"type": "a"})).await;
+    let path = |what: &str| format!("/api/v1/jobs/{}/{what}", job["id"].as_str().expect("an id"));
+    for what in ["cancel", "retry"] {
+        let answer = site.post(&path(what), &who, &json!({"payload": 1})).await;
+        assert_eq!(answer.problem(422), "invalid-body", "{what}");
+    }
+    assert_eq!(site.post(&path("cancel"), &who, &json!({})).await.ok(200)["state"], "cancelled");
+    site.act(&path("retry"), &who).await.ok(201);
+    site.close().await;
+}

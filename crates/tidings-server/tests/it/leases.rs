@@ -331,3 +331,17 @@ trait MapOk: Future<Output = crate::site::Answer> + Sized {
 }
 
 impl<F: Future<Output = crate::site::Answer>> MapOk for F {}
+
+#[tokio::test]
+async fn a_failure_that_is_final_names_no_delay() {
+    let site = Site::open().await;
+    let who = site.operator("acme");
+    site.enqueue(&who, json!({"type": "a"})).await;
+    let path = format!("/api/v1/leases/{}/fail", site.lease(&who, "a").await);
+    let answer = site.post(&path, &who, &json!({"error": "x", "retry": false, "retry_in": "5s"})).await;
+    assert_eq!(answer.problem(422), "invalid-body");
+    assert_eq!(answer.json()["path"], "$.retry_in");
+    let failed = site.post(&path, &who, &json!({"error": "x", "retry": false})).await.ok(200);
+    assert_eq!(failed["state"], "failed");
+    site.close().await;
+}

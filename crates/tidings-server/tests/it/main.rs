@@ -5,6 +5,7 @@ mod access;
 mod bodies;
 mod cluster;
 mod events;
+mod framing;
 mod health;
 mod isolation;
 mod jobs;

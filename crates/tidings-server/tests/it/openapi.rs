@@ -71,3 +71,28 @@ async fn every_operation_says_how_it_refuses() {
     assert!(operations > 25, "{operations}");
     site.close().await;
 }
+
+#[tokio::test]
+async fn what_may_be_any_json_is_described_so() {
+    let site = Site::open().await;
+    let document = site.send(Method::GET, "/api/v1/openapi.json", None, &[], None).await.ok(200);
+    let schemas = &document["components"]["schemas"];
+    for (name, field) in [
+        ("EnqueueRequest", "payload"),
+        ("ScheduledJobRequest", "payload"),
+        ("ScheduledJob", "payload"),
+        ("CompleteRequest", "result"),
+    ] {
+        let schema = &schemas[name]["properties"][field];
+        assert!(
+            schema.is_object() && schema["type"].is_null() && schema["oneOf"].is_null(),
+            "{name}: {schema}"
+        );
+    }
+    let tenants = format!("{}{}", schemas["KeyRequest"]["properties"]["tenants"], schemas["Reach"]);
+    assert_eq!(schemas["EveryTenant"]["enum"], json!(["all"]));
+    for part in ["/Reach\"", "\"array\"", "/EveryTenant\""] {
+        assert!(tenants.contains(part), "no {part} in {tenants}");
+    }
+    site.close().await;
+}

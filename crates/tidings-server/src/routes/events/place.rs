@@ -30,14 +30,16 @@ pub(super) fn expired(log: &LogState) -> Problem {
 
 fn gone(reason: &'static str, what: &str, log: &LogState) -> Problem {
     let (epoch, oldest) = (log.epoch.as_str(), log.oldest.get());
-    Problem::new(
-        Kind::CursorGone,
-        format!("{what} Start again with since=0: the oldest event kept is {oldest}."),
-    )
-    .with("reason", reason)
-    .with("epoch", epoch)
-    .with("oldest", oldest)
-    .with("head", log.head.get())
+    let kept = if log.oldest > log.head {
+        "none is kept at present".to_owned()
+    } else {
+        format!("the oldest event kept is {oldest}")
+    };
+    Problem::new(Kind::CursorGone, format!("{what} Start again with since=0: {kept}."))
+        .with("reason", reason)
+        .with("epoch", epoch)
+        .with("oldest", oldest)
+        .with("head", log.head.get())
 }
 
 #[cfg(test)]
@@ -59,6 +61,12 @@ mod tests {
             let body: serde_json::Value = serde_json::from_slice(&p.to_json(None)).expect("JSON");
             body["reason"].as_str().expect("a reason").to_owned()
         })
+    }
+
+    #[test]
+    fn an_emptied_log_names_no_event() {
+        let problem = place(Some(&"abc:3".parse().expect("valid")), &log(76, 77)).expect_err("it has gone");
+        assert!(problem.detail().ends_with("since=0: none is kept at present."), "{}", problem.detail());
     }
 
     #[test]

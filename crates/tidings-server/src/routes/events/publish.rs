@@ -31,7 +31,7 @@ pub(crate) struct PublishRequest {
     #[schema(value_type = String, example = "note.created", max_length = 100)]
     r#type: EventType,
     /// Any JSON; null where absent. It is minified and otherwise never altered.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<RawJson>,
     #[schema(value_type = Option<String>, max_length = 255)]
     subject: Option<Subject>,
@@ -61,7 +61,7 @@ struct Answers {
 /// (`application/cloudevents+json`), batched (`application/cloudevents-batch+json`) and in binary mode (`ce-` headers).
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "events",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same body within 24 h returns the first outcome")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same body by the same user within 24 h returns the first outcome")),
     request_body(content = inline(crate::openapi::OneOrMany<PublishRequest>)),
     responses((status = 201, description = "On stable storage: the event's number, or {\"events\":[…]} for an array", body = crate::openapi::Published)),
 )]

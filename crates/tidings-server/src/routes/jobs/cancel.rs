@@ -7,7 +7,7 @@ use tidings_store::{Journal, Operation, Outcome, Store};
 
 use crate::{
     access::{Access, may},
-    body,
+    body::{self, Nothing, OptionalJson},
     path::Id,
     problem::Problem,
     routes::submit,
@@ -26,6 +26,7 @@ pub(crate) async fn cancel(
     Id(id): Id<JobId>,
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
+    OptionalJson(Nothing {}): OptionalJson<Nothing>,
 ) -> Result<Response, Problem> {
     changeable(&*store, &access.principal, &access.tenant, id).await?;
     match submit(&journal, access.command(Operation::Cancel { job: id })?).await? {

@@ -32,7 +32,7 @@ pub(crate) struct EnqueueRequest {
     #[schema(value_type = String, example = "embedding")]
     r#type: JobType,
     /// Any JSON; null where absent.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<RawJson>,
     /// Not before then; at once where absent or past.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -65,7 +65,7 @@ pub(crate) struct ScheduledJobRequest {
     #[schema(value_type = String, example = "report")]
     r#type: JobType,
     /// Any JSON; null where absent.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<RawJson>,
     /// −1000 to 1000; higher is leased first.
     #[schema(minimum = -1000, maximum = 1000)]
@@ -120,7 +120,7 @@ pub(crate) struct BackoffRequest {
 /// Enqueue one job, or several atomically.
 #[utoipa::path(
     post, path = "/api/v1/jobs", tag = "jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same body within 24 h returns the first outcome")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same body by the same user within 24 h returns the first outcome")),
     request_body(content = inline(crate::openapi::OneOrMany<EnqueueRequest>)),
     responses(
         (status = 201, description = "Enqueued: the job, or {\"jobs\":[…]} for an array", body = crate::openapi::Job),
@@ -161,6 +161,10 @@ fn answer(shown: &[&[u8]], one: bool, status: StatusCode) -> Response {
 }
 
 impl EnqueueRequest {
+    pub(crate) const fn names_a_time(&self) -> bool {
+        self.run_at.is_some()
+    }
+
     /// The job that it asks for; `path` is where the request stands in the body.
     pub(crate) fn into_job(
         self,
@@ -194,7 +198,7 @@ impl EnqueueRequest {
         if let Some(Object(backoff)) = self.backoff {
             spec.backoff = backoff.into_backoff();
         }
-        spec.validate().map_err(|e| invalid(path, e))?;
+        spec.validate().map_err(|e| invalid(&format!("{path}.{}", e.field()), e))?;
         Ok(spec)
     }
 }

@@ -7,7 +7,7 @@ use tidings_store::{Journal, Operation, Outcome, Store};
 
 use crate::{
     access::{Access, may},
-    body,
+    body::{self, Nothing, OptionalJson},
     idempotency::IdempotencyKey,
     ids::Ids,
     path::Id,
@@ -22,7 +22,7 @@ use super::{changeable, held};
     post, path = "/api/v1/jobs/{id}/retry", tag = "jobs",
     params(
         ("id" = String, Path, format = "uuid"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeat within 24 h returns the first outcome"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat by the same user within 24 h returns the first outcome"),
     ),
     responses(
         (status = 201, description = "The new job", body = crate::openapi::Job),
@@ -36,6 +36,7 @@ pub(crate) async fn retry(
     State(journal): State<Journal>,
     State(ids): State<Ids>,
     key: IdempotencyKey,
+    OptionalJson(Nothing {}): OptionalJson<Nothing>,
 ) -> Result<Response, Problem> {
     changeable(&*store, &access.principal, &access.tenant, id).await?;
     // It has no body: what it asks for is in its path.

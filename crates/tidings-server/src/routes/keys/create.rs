@@ -36,7 +36,7 @@ pub(crate) struct CreateRequest {
     #[schema(value_type = Option<Vec<String>>)]
     subjects: Option<Arc<[Pattern]>>,
     /// An operator's to give, for keys of no single tenant: a list of tenants, or `"all"`.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<crate::openapi::Reach>)]
     tenants: Option<Reach>,
     /// A duration such as `90d`; it never ends where absent.
     #[schema(value_type = Option<String>)]

@@ -39,7 +39,7 @@ pub(crate) struct LeaseRequest {
     #[schema(maximum = 60)]
     wait_s: Option<u64>,
     /// Instead of `types`: a job to be enqueued and leased in the same commit, so that no other worker
-    /// can have it. Needs `jobs:write` too.
+    /// can have it. It has no `run_at`. Needs `jobs:write` too.
     job: Option<EnqueueRequest>,
 }
 
@@ -62,6 +62,12 @@ pub(crate) async fn claim(
     if let Some(job) = job {
         if !types.is_empty() || max.is_some() || wait_s.is_some() {
             return Err(invalid("$.job", "a job of the worker's own comes without types, max and wait_s"));
+        }
+        if job.names_a_time() {
+            return Err(invalid(
+                "$.job.run_at",
+                "a job that is leased at once is not for later: leave it out",
+            ));
         }
         let access = access.in_one_tenant::<may::WriteJobs>()?;
         let config = Arc::clone(&settings.get());

@@ -20,7 +20,7 @@ use super::{own, report, shown, within_limit};
 #[schema(as = CompleteRequest)]
 pub(crate) struct CompleteRequest {
     /// Any JSON.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     result: Option<RawJson>,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct FailRequest {
     category: Option<Category>,
     /// Whether another attempt may help; true where absent.
     retry: Option<bool>,
-    /// Instead of the backoff's delay; at most 30d.
+    /// Instead of the backoff's delay; at most 30d. Not beside `"retry": false`.
     #[schema(value_type = Option<String>, example = "30s")]
     retry_in: Option<Span>,
 }
@@ -63,6 +63,9 @@ impl FailRequest {
         let retry_in = self.retry_in.map(|span| span.0);
         if retry_in.is_some_and(|delay| delay > Backoff::MAX) {
             return Err(invalid("$.retry_in", "it is at most 30d"));
+        }
+        if retry_in.is_some() && self.retry == Some(false) {
+            return Err(invalid("$.retry_in", "there is no next attempt where retry is false"));
         }
         let failure = Failure::new(self.category.unwrap_or(Category::Internal), &self.error);
         Ok(FailOptions { failure, retryable: self.retry.unwrap_or(true), retry_in })

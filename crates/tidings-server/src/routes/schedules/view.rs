@@ -52,7 +52,7 @@ struct JobView<'a> {
     priority: i16,
     max_attempts: u32,
     backoff: BackoffView,
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     payload: &'a RawJson,
 }
 
