@@ -99,7 +99,7 @@ async fn a_mistake_is_told_with_its_field() {
         (with("name", json!("Nightly")), "$.name", "schedule name"),
         (with("colour", json!(1)), "$.colour", "unknown field"),
         (job("type", json!("Report")), "$.job.type", "job type"),
-        (job("priority", json!(1_001)), "$.job", "priority"),
+        (job("priority", json!(1_001)), "$.job.priority", "priority"),
         (job("unique_key", json!("k")), "$.job.unique_key", "unknown field"),
         (job("run_at", json!("2126-01-01T00:00:00Z")), "$.job.run_at", "unknown field"),
         (json!({"name": "n", "cron": "@daily"}), "$", "missing field `job`"),
