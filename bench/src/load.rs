@@ -6,7 +6,8 @@
 //! - [`jobs`] enqueues, leases and completes.
 //!
 //! Each takes a [`Target`] and returns a serialisable report; a report's `objection` says why it proves
-//! nothing or which promise it saw broken. They block the calling thread.
+//! nothing or which promise it saw broken. They block the calling thread. An error that is a [`Refusal`] is the server's
+//! own answer; one with an `io::Error` in its chain is mostly the connection's.
 
 mod clock;
 mod crowd;
@@ -29,6 +30,7 @@ pub(crate) mod websocket;
 pub use clock::Ticker;
 pub use fanout::{FanoutLoad, FanoutReport, OFFERED_MIN, fanout};
 pub use hop::{HopLoad, HopReport, hop};
+pub use http::Refusal;
 pub use idle::{IdleLoad, IdleReport, idle};
 pub use jobs::{JobLoad, JobReport, jobs};
 pub use latency::{Latencies, LatencySummary};

@@ -84,6 +84,9 @@ impl Crowd {
                 crowd.ready(event, 0, None);
             }
             crowd.reread(0, None);
+            if let Some(refusal) = crowd.subscribers.iter().find_map(|s| s.refusal.clone()) {
+                return Err(refusal.into());
+            }
             if let Some(why) = crowd.first_end() {
                 bail!("a subscriber did not get its stream: {why}");
             }

@@ -179,7 +179,7 @@ impl Run<'_> {
             let wait = self.publishers.wait(self.clock.now_us());
             self.turn(&mut events, wait)?;
             if self.publishers.refused > 1_000 {
-                bail!("publishing fails: {}", self.publishers.refusal.as_deref().unwrap_or_default());
+                return Err(self.publishers.failure());
             }
         }
         Ok(())
@@ -233,7 +233,7 @@ impl Run<'_> {
         let mut faults = self.crowd.faults(self.publishers.acknowledged);
         faults.refused = self.publishers.refused + self.publishers.unanswered();
         if faults.first.is_none() {
-            faults.first.clone_from(&self.publishers.refusal);
+            faults.first = self.publishers.refusal.as_ref().map(ToString::to_string);
         }
         FanoutReport {
             transport: load.transport,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use mio::{Events, Poll};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use super::{
     clock::Ticker,
     crowd::Crowd,
     fanout::OFFERED_MIN,
+    http::Refusal,
     latency::{Latencies, LatencySummary},
     process::{Processes, crowded, machine_busy_s},
     publisher::{Pace, Publishers},
@@ -141,7 +142,7 @@ struct Published {
     offered_ratio: f64,
     acknowledged: u64,
     refused: u64,
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
     measured: std::ops::Range<usize>,
     others_load: f64,
 }
@@ -161,7 +162,7 @@ fn publish(load: &HopLoad, clock: Ticker, signals: &Signals) -> anyhow::Result<P
                 publishers.ready(event, clock.now_us(), None)?;
             }
             if publishers.refused > 1_000 {
-                bail!("publishing fails: {}", publishers.refusal.as_deref().unwrap_or_default());
+                return Err(publishers.failure());
             }
         }
         anyhow::Ok(())
@@ -206,7 +207,7 @@ impl Published {
         let mut faults = Faults {
             ended: subscribers().filter(|subscriber| subscriber.ended().is_some()).count() as u64,
             refused: self.refused,
-            first: self.refusal,
+            first: self.refusal.map(|refusal| refusal.to_string()),
             ..Faults::default()
         };
         faults.add(subscribers().map(|subscriber| &subscriber.tally), self.acknowledged);

@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, Read as _, Write as _},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use mio::net::TcpStream;
 
 use super::sse::Dechunker;
@@ -27,6 +28,23 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
+
+/// An answer that is no success: the server does not carry the load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked for, such as "a publish".
+    pub what: &'static str,
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was answered {} {}", self.what, self.status, String::from_utf8_lossy(&self.body))
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 impl<T> HttpConnection<T> {
     pub(crate) fn new(stream: TcpStream) -> Self {
@@ -68,7 +86,10 @@ impl<T> HttpConnection<T> {
         let mut piece = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut piece) {
-                Ok(0) => bail!("the server closed an HTTP connection"),
+                Ok(0) => {
+                    let why = "the server closed an HTTP connection";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why).into());
+                }
                 Ok(n) => {
                     self.input.extend_from_slice(&piece[..n]);
                     if n < piece.len() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     clock::Ticker,
     crowd::{Crowd, connect},
-    http::{Answer, HttpConnection},
+    http::{Answer, HttpConnection, Refusal},
     latency::{Latencies, LatencySummary},
     process::{Processes, crowded, machine_busy_s},
     target::{Target, Transport},
@@ -106,6 +106,16 @@ enum Role {
     Complete,
 }
 
+impl Role {
+    const fn request(self) -> &'static str {
+        match self {
+            Self::Enqueue => "an enqueue",
+            Self::Lease => "a lease",
+            Self::Complete => "a completion",
+        }
+    }
+}
+
 impl JobLoad {
     fn roles(&self) -> impl Iterator<Item = Role> {
         let of = |role, count| std::iter::repeat_n(role, count);
@@ -175,8 +185,8 @@ struct Lease {
 impl Counts {
     fn answered(&mut self, sent: Sent, answer: &Answer, now_us: u64, batch: u64) -> anyhow::Result<()> {
         if !(200..300).contains(&answer.status) {
-            let text = String::from_utf8_lossy(&answer.body);
-            bail!("{:?} was answered {} {text}", sent.role, answer.status);
+            let (what, status, body) = (sent.role.request(), answer.status, answer.body.clone());
+            return Err(Refusal { what, status, body }.into());
         }
         let took = now_us - sent.at_us;
         match sent.role {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     clock::Ticker,
     crowd::connect,
-    http::{Answer, HttpConnection},
+    http::{Answer, HttpConnection, Refusal},
     latency::Latencies,
     message::{self, Stamp},
     target::Target,
@@ -40,7 +40,7 @@ pub(crate) struct Publishers {
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
     pub(crate) refused: u64,
-    pub(crate) refusal: Option<String>,
+    pub(crate) refusal: Option<Refusal>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,11 @@ impl Publishers {
 
     pub(crate) fn unanswered(&self) -> u64 {
         self.sent - self.acknowledged - self.refused
+    }
+
+    /// The first refusal, as the error of a load that is refused altogether.
+    pub(crate) fn failure(&self) -> anyhow::Error {
+        self.refusal.clone().map_or_else(|| anyhow::anyhow!("publishing fails"), anyhow::Error::from)
     }
 
     /// Sends what is due. `held` stops a saturating publisher for as long as subscribers are too far behind.
@@ -158,12 +163,10 @@ impl Publishers {
                 *acknowledged += 1;
             } else {
                 *refused += 1;
-                refusal.get_or_insert_with(|| {
-                    format!(
-                        "a publish was answered {} {}",
-                        answer.status,
-                        String::from_utf8_lossy(&answer.body)
-                    )
+                refusal.get_or_insert(Refusal {
+                    what: "a publish",
+                    status: answer.status,
+                    body: answer.body,
                 });
             }
             if let Some(latencies) = &mut latencies {

@@ -3,6 +3,7 @@ use std::io::{self, Read as _, Write as _};
 use mio::net::TcpStream;
 
 use super::{
+    http::Refusal,
     latency::Latencies,
     message, sse,
     tally::{Tally, seq},
@@ -20,6 +21,8 @@ pub(crate) struct Subscriber {
     /// What has come of a frame, record or head that is not whole yet.
     partial: Vec<u8>,
     chunks: Option<sse::Dechunker>,
+    /// The answer where the stream was refused.
+    pub(crate) refusal: Option<Refusal>,
     pub(crate) tally: Tally,
 }
 
@@ -60,6 +63,7 @@ impl Subscriber {
             phase: Phase::Connecting,
             partial: Vec::new(),
             chunks: None,
+            refusal: None,
             tally: Tally::default(),
         }
     }
@@ -162,7 +166,11 @@ impl Subscriber {
         let httparse::Status::Complete(len) = status else { return Ok(None) };
         let wanted = if self.transport == Transport::WebSocket { 101 } else { 200 };
         if response.code != Some(wanted) {
-            return Err(format!("subscribing was refused: {}", String::from_utf8_lossy(bytes)));
+            let (status, body) = (response.code.unwrap_or_default(), bytes[len..].to_vec());
+            let refusal = Refusal { what: "a subscription", status, body };
+            let why = refusal.to_string();
+            self.refusal = Some(refusal);
+            return Err(why);
         }
         let chunked = response.headers.iter().any(|h| {
             h.name.eq_ignore_ascii_case("transfer-encoding") && h.value.eq_ignore_ascii_case(b"chunked")

@@ -8,7 +8,7 @@ use tidings_server::config::ConfigError;
 use crate::output::Paint;
 
 pub(crate) const FAILURE: u8 = 1;
-/// Also clap's own.
+/// Also clap's own, and where the server finds what was asked wrong.
 pub(crate) const USAGE: u8 = 2;
 /// The server refuses the credential, or the credential may not do that.
 pub(crate) const REFUSED: u8 = 3;
@@ -97,6 +97,8 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 fn code_of(error: &ClientError) -> u8 {
     match error {
         ClientError::Refused(problem) => match problem.status {
+            // Whether the mistake was noticed here or there is nothing to the caller.
+            400 | 422 => USAGE,
             401 | 403 => REFUSED,
             404 => NOT_FOUND,
             _ if error.is_temporary() => TEMPORARY,

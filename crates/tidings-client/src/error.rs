@@ -79,7 +79,7 @@ pub struct Problem {
 impl Problem {
     /// Reads an error's answer; one without a problem body (a proxy's, say) keeps its status and a
     /// short piece of its text.
-    pub(crate) fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+    pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let parsed =
             serde_json::from_slice::<Self>(body).ok().filter(|p| !p.kind.is_empty() || !p.title.is_empty());
         let mut problem = parsed.unwrap_or_else(|| {

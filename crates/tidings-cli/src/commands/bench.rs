@@ -1,19 +1,20 @@
 mod own_server;
+mod refused;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret as _;
 use tidings_bench::load::{
     FanoutLoad, FanoutReport, JobLoad, JobReport, LatencySummary, Pace, Processes, Target, Transport, fanout,
     jobs,
 };
+use tidings_client::{Client, ClientError, JobListRequest};
 use tidings_core::parse_duration;
 
 use crate::{
     args::TargetArgs,
-    exit,
+    exit::{self, Usage},
     output::{self, Paint},
 };
 use own_server::OwnServer;
@@ -82,24 +83,8 @@ struct Reports {
 impl Bench {
     pub(crate) fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
         let subject = self.subject()?;
-        let mut reports = Reports::default();
-        let measures = |what: What| self.what == What::All || self.what == what;
-        let say = |what: &str| eprintln!("{}", paint.err().dim(format_args!("measuring {what} …")));
-        if measures(What::Publish) {
-            say("durable publishes");
-            reports.publish = Some(fanout(&self.fanout_load(&subject, Transport::WebSocket, 0))?);
-        }
-        if measures(What::Fanout) {
-            for transport in [Transport::WebSocket, Transport::Sse] {
-                say(&format!("fan-out to {} subscribers over {}", self.subscribers, transport.as_str()));
-                reports.fanout.push(fanout(&self.fanout_load(&subject, transport, self.subscribers))?);
-            }
-        }
-        if measures(What::Jobs) {
-            say("job cycles");
-            let load = JobLoad::one_by_one(subject.target.clone(), subject.processes.clone(), self.seconds);
-            reports.jobs = Some(jobs(&load)?);
-        }
+        let reports =
+            self.measure(&subject, paint).map_err(|error| refused::told(error, &subject.target.host))?;
         if self.json {
             output::line(serde_json::to_string_pretty(&reports)?)?;
         } else {
@@ -120,6 +105,28 @@ impl Bench {
         Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILURE) })
     }
 
+    fn measure(&self, subject: &Subject, paint: Paint) -> anyhow::Result<Reports> {
+        let mut reports = Reports::default();
+        let measures = |what: What| self.what == What::All || self.what == what;
+        let say = |what: &str| eprintln!("{}", paint.err().dim(format_args!("measuring {what} …")));
+        if measures(What::Publish) {
+            say("durable publishes");
+            reports.publish = Some(fanout(&self.fanout_load(subject, Transport::WebSocket, 0))?);
+        }
+        if measures(What::Fanout) {
+            for transport in [Transport::WebSocket, Transport::Sse] {
+                say(&format!("fan-out to {} subscribers over {}", self.subscribers, transport.as_str()));
+                reports.fanout.push(fanout(&self.fanout_load(subject, transport, self.subscribers))?);
+            }
+        }
+        if measures(What::Jobs) {
+            say("job cycles");
+            let load = JobLoad::one_by_one(subject.target.clone(), subject.processes.clone(), self.seconds);
+            reports.jobs = Some(jobs(&load)?);
+        }
+        Ok(reports)
+    }
+
     fn subject(&self) -> anyhow::Result<Subject> {
         if self.target.url.is_none() {
             let own = OwnServer::start(self.subscribers + 200)?;
@@ -127,11 +134,16 @@ impl Bench {
             return Ok(Subject { target, processes: Processes::of(vec![own.pid()]), _own: Some(own) });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let tenant = runtime.block_on(self.target.connect())?.tenant().cloned();
         let resolved = self.target.resolve()?;
-        let tenant = tenant.as_ref().map(tidings_core::TenantId::as_str);
-        let target = Target::tidings(&resolved.url, resolved.token.expose_secret(), tenant)
-            .context("tidings bench loads plain http:// servers only")?;
+        let target = |tenant: Option<&str>| {
+            Target::tidings(&resolved.url, resolved.token.expose_secret(), tenant)
+                .map_err(|why| Usage(format!("{why:#}")))
+        };
+        // Before anything is asked of it.
+        target(None)?;
+        let client = runtime.block_on(self.target.connect())?;
+        runtime.block_on(look(&client))?;
+        let target = target(client.tenant().map(tidings_core::TenantId::as_str))?;
         Ok(Subject { target, processes: Processes::of(Vec::new()), _own: None })
     }
 
@@ -150,6 +162,15 @@ impl Bench {
             processes: subject.processes.clone(),
             beside: Processes::default(),
         }
+    }
+}
+
+/// Whether there is a server where the credential counts. What else it may do there, the load finds out.
+async fn look(client: &Client) -> Result<(), ClientError> {
+    let one = JobListRequest { limit: Some(1), ..JobListRequest::default() };
+    match client.jobs(&one).await {
+        Err(error) if error.status() != Some(403) => Err(error),
+        _ => Ok(()),
     }
 }
 

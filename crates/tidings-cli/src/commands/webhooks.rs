@@ -13,6 +13,7 @@ use tidings_core::{EndpointId, EndpointSpec, Seq, UserId, webhook::Resume};
 
 use crate::{
     args::TargetArgs,
+    exit::Usage,
     output::{self, Paint},
 };
 
@@ -186,7 +187,7 @@ impl Create {
     async fn run(self, paint: Paint) -> anyhow::Result<()> {
         let mut fields = self.settings.patch()?;
         fields.insert("url".into(), self.url.into());
-        let spec: EndpointSpec = serde_json::from_value(fields.into())?;
+        let spec: EndpointSpec = serde_json::from_value(fields.into()).map_err(|e| Usage(e.to_string()))?;
         let new = NewWebhook {
             spec,
             since: self.since.map(Seq::new),

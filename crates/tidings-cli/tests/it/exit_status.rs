@@ -14,7 +14,7 @@ fn scripts_can_tell_why_a_command_failed() {
         (&["jobs", "list", "--token", "tdk_wrong"], 3),
         (&["publish", "note.created", "--token", token], 3),
         (&["tail", "--types", "a", "--token", "tdk_wrong"], 3),
-        (&["publish", "job.completed"], 1),
+        (&["publish", "job.completed"], 2),
         (&["jobs", "enqueue", "x", "{broken"], 2),
         (&["nonsense"], 2),
         (&["tenants", "delete", "default"], 2),
@@ -29,6 +29,57 @@ fn scripts_can_tell_why_a_command_failed() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(*status), "{args:?}: {said}");
         assert_eq!(said.is_empty(), *status == 0, "{args:?} says why: {said}");
+    }
+}
+
+#[test]
+fn what_the_server_finds_wrong_is_wrong_usage() {
+    let server = Server::start(&[]);
+    let cases: &[&[&str]] = &[
+        &["publish", "A.b"],
+        &["publish", "job.x"],
+        &["jobs", "enqueue", "x", "--priority", "5000"],
+        &["jobs", "enqueue", "x", "--max-attempts", "0"],
+        &["jobs", "list", "--owner", "me"],
+        &["keys", "create", "k", "--scope", "jobs:work", "--expires-in", "0s"],
+        &["tail", "--job", "x"],
+        &["tail", "--job", "x", "--sse"],
+        &["tail", "--types", "a*b"],
+        &["tail", "--owner", "me"],
+        &["schedules", "put", "nightly", "99 * * * *", "report"],
+        &["webhooks", "create", "http://127.0.0.1/hook"],
+        &["webhooks", "create", "https://93.184.216.34/hook", "--rate", "fast"],
+        &["webhooks", "create", "https://93.184.216.34/hook", "--header", "x-team"],
+    ];
+    for args in cases {
+        let output = server.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(!said.is_empty() && !said.contains("{\"type\""), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_benchmark_says_what_every_other_command_would() {
+    let server = Server::start(&[]);
+    let token = |scope: &str| server.ok(&["token", "--scope", scope]).trim().to_owned();
+    let (reader, publisher) = (token("events:read jobs:read:all"), token("events:publish"));
+    let url = server.url();
+    let nowhere = "http://127.0.0.1:1";
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["bench", "publish", "--url", nowhere, "--token", "x"], 5, "Is the server running?"),
+        (&["bench", "jobs", "--url", nowhere, "--token", "x"], 5, "Is the server running?"),
+        (&["bench", "publish", "--url", url, "--token", "tdk_wrong"], 3, "The credential comes from"),
+        (&["bench", "publish", "--url", url, "--token", &reader], 3, "events:publish"),
+        (&["bench", "jobs", "--url", url, "--token", &reader], 3, "jobs:"),
+        (&["bench", "fanout", "--subscribers", "1", "--url", url, "--token", &publisher], 3, "scope"),
+        (&["bench", "publish", "--url", "https://127.0.0.1:1", "--token", "x"], 2, "plain http://"),
+    ];
+    for (args, status, why) in cases {
+        let output = server.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*status), "{args:?}: {said}");
+        assert!(said.contains(why) && !said.contains("{\"type\""), "{args:?}: {said}");
     }
 }
 

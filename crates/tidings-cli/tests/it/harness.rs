@@ -42,6 +42,10 @@ impl Server {
         (self.process, self.url) = serve(self.folder.path(), "127.0.0.1:0", settings);
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -1,6 +1,8 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::exit::Usage;
+
 /// What an endpoint is told to do.
 #[derive(Debug, Args)]
 pub(super) struct Settings {
@@ -53,7 +55,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// What was named, as the API takes it.
-    pub(super) fn patch(&self) -> anyhow::Result<Map<String, Value>> {
+    pub(super) fn patch(&self) -> Result<Map<String, Value>, Usage> {
         let mut patch = Map::new();
         let mut set = |name: &str, value: Option<Value>| patch.extend(value.map(|v| (name.to_owned(), v)));
         set("description", self.description.as_ref().map(|text| json!(text)));
@@ -88,12 +90,12 @@ impl Settings {
 }
 
 /// `None` where there are none.
-fn entries(texts: &[String], separator: char) -> anyhow::Result<Option<Value>> {
+fn entries(texts: &[String], separator: char) -> Result<Option<Value>, Usage> {
     let mut all = Map::new();
     for text in texts {
         let (name, value) = text
             .split_once(separator)
-            .ok_or_else(|| anyhow::anyhow!("{text:?} has no {separator:?} between name and value"))?;
+            .ok_or_else(|| Usage(format!("{text:?} has no {separator:?} between name and value")))?;
         all.insert(name.trim().to_owned(), json!(value.trim()));
     }
     Ok((!all.is_empty()).then_some(all.into()))

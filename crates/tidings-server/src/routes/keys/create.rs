@@ -103,6 +103,10 @@ impl CreateRequest {
             return Err(invalid("$.scopes", "a key of a tenant cannot carry system:admin: name no tenant"));
         }
         let tenants = reach(self.tenants, access)?;
+        if let Some(scope) = idle(&tenants, self.scopes) {
+            let why = format_args!("a key for several tenants can only lease jobs: {scope} would be of no use");
+            return Err(invalid("$.scopes", why));
+        }
         let grant = Grant { tenants, user: self.user, scopes: self.scopes, subjects: self.subjects };
         let expires_at = self.expires_in.map(|span| ids.now() + span.0);
         Ok(KeyRequest { name: self.name, grant, expires_at })
@@ -128,6 +132,12 @@ fn reach(named: Option<Reach>, access: &KeyAccess) -> Result<Tenants, Problem> {
             Err(invalid("$.tenants", format_args!("1 to {TENANTS_MAX} tenants are needed")))
         }
     }
+}
+
+/// A scope that would count for nothing. Only claiming takes a set of tenants; for all else an operator names one.
+fn idle(tenants: &Tenants, scopes: ScopeSet) -> Option<Scope> {
+    let names_one = matches!(tenants, Tenants::One(_)) || scopes.contains(Scope::SystemAdmin);
+    scopes.without(Scope::JobsWork).iter().next().filter(|_| !names_one)
 }
 
 impl KeyAccess {
