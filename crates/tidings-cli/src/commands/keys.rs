@@ -34,7 +34,7 @@ enum Action {
     Create(Create),
     /// List the tenant's keys, newest first.
     List {
-        /// The operator's keys, which belong to no tenant.
+        /// Keys that belong to no tenant: operators', and those made with --for-tenant or --all-tenants.
         #[arg(long, conflicts_with = "tenant")]
         operator: bool,
         /// Print one JSON object per line.
@@ -46,7 +46,7 @@ enum Action {
     /// Revoke a key. Live connections that it opened are closed within seconds.
     Revoke {
         id: KeyId,
-        /// It is an operator's key, which belongs to no tenant.
+        /// It belongs to no tenant: an operator's, or one made with --for-tenant or --all-tenants.
         #[arg(long, conflicts_with = "tenant")]
         operator: bool,
         #[command(flatten)]
@@ -111,10 +111,7 @@ impl Keys {
         match self.action {
             Action::Create(create) => create.run(paint).await?,
             Action::List { operator, json, target } => list(operator, json, &target).await?,
-            Action::Revoke { id, operator, target } => {
-                client(&target, operator).await?.revoke_key(id).await?;
-                eprintln!("revoked {id}");
-            }
+            Action::Revoke { id, operator, target } => revoke(id, operator, &target).await?,
             Action::Admin { settings } => admin(settings).await?,
             Action::RotateMaster { settings } => rotate_master(settings).await?,
         }
@@ -129,7 +126,8 @@ impl Create {
             (false, false) => Some(KeyReach::Set(self.tenants)),
             (false, true) => None,
         };
-        let client = client(&self.target, reach.is_some()).await?;
+        let of_no_tenant = reach.is_some();
+        let client = client(&self.target, of_no_tenant).await?;
         let request = KeyRequest {
             name: self.name,
             scopes: self.scope.iter().flat_map(|s| s.iter()).collect(),
@@ -143,10 +141,32 @@ impl Create {
             output::line(serde_json::json!({ "id": created.id, "key": created.key }))?;
         } else {
             output::line(&created.key)?;
-            eprintln!("{}", paint.err().dim(format_args!("key {}: it is not shown again", created.id)));
+            let id = created.id;
+            eprintln!("{}", paint.err().dim(format_args!("key {id}: it is not shown again")));
+            if of_no_tenant {
+                let how =
+                    format_args!("it belongs to no tenant: `tidings keys revoke {id} --operator` revokes it");
+                eprintln!("{}", paint.err().dim(how));
+            }
         }
         Ok(())
     }
+}
+
+async fn revoke(id: KeyId, operator: bool, target: &TargetArgs) -> anyhow::Result<()> {
+    let client = client(target, operator).await?;
+    if let Err(error) = client.revoke_key(id).await {
+        let missing = error.problem().is_some_and(|problem| problem.is("not-found"));
+        // Who names a tenant may revoke the others too.
+        return Err(match client.tenant().filter(|_| missing) {
+            Some(tenant) => anyhow::Error::new(error).context(format!(
+                "{tenant} has no key {id} (one made with --for-tenant or --all-tenants belongs to no tenant: add --operator)"
+            )),
+            None => error.into(),
+        });
+    }
+    eprintln!("revoked {id}");
+    Ok(())
 }
 
 async fn admin(settings: StoreSettings) -> anyhow::Result<()> {
