@@ -1,3 +1,5 @@
+pub(crate) mod value;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -151,6 +153,13 @@ mod tests {
             "tidings work --type a",
             "tidings tail --since x",
             "tidings token --scope nonsense",
+            "tidings token --scope= --tenant acme",
+            "tidings token --scope events:read --ttl 0s",
+            "tidings keys create worker --scope=",
+            "tidings keys create worker --scope jobs:work --expires-in 0d",
+            "tidings bench --seconds 0s",
+            "tidings bench fanout --subscribers 0",
+            "tidings jobs list --limit 0",
             "tidings exec -- x",
             "tidings epoch renew",
             "tidings epoch renew --all --tenant acme",

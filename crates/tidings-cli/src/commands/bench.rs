@@ -10,10 +10,9 @@ use tidings_bench::load::{
     jobs,
 };
 use tidings_client::{Client, ClientError, JobListRequest};
-use tidings_core::parse_duration;
 
 use crate::{
-    args::TargetArgs,
+    args::{TargetArgs, value},
     exit::{self, Usage},
     output::{self, Paint},
 };
@@ -35,10 +34,10 @@ pub(crate) struct Bench {
     #[arg(value_enum, default_value_t)]
     what: What,
     /// Subscribers of a fan-out.
-    #[arg(long, default_value_t = 200, value_name = "N")]
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = value::at_least_one)]
     subscribers: usize,
     /// How long each measurement takes, after a warm-up of a second.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, default_value = "5s", value_parser = value::length)]
     seconds: Duration,
     /// Print the reports as JSON.
     #[arg(long)]

@@ -5,7 +5,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use tidings_core::{Cursor, JobId, Seq, Verbosity, parse_duration};
+use tidings_core::{Cursor, JobId, Seq, Verbosity};
 
 use crate::{
     args::TargetArgs,
@@ -134,9 +134,4 @@ async fn events(
         }
         since = page.next;
     }
-}
-
-/// For clap: a duration's text, kept as it is.
-pub(super) fn duration_text(text: &str) -> Result<String, tidings_core::DurationError> {
-    parse_duration(text).map(|_| text.to_owned())
 }

@@ -9,7 +9,7 @@ use tidings_server::offline;
 
 use super::config::StoreSettings;
 use crate::{
-    args::TargetArgs,
+    args::{TargetArgs, value},
     output::{self, Paint},
 };
 
@@ -70,7 +70,7 @@ struct Create {
     /// What the key is for.
     name: String,
     /// Scopes, joined by spaces; at most what your own credential has.
-    #[arg(long, value_name = "SCOPES", required = true)]
+    #[arg(long, value_name = "SCOPES", required = true, value_parser = value::scopes)]
     scope: Vec<ScopeSet>,
     /// The user that the key stands for.
     #[arg(long)]
@@ -78,14 +78,14 @@ struct Create {
     /// Narrows the key to subjects, such as note/*. May be repeated.
     #[arg(long = "subject", value_name = "PATTERN")]
     subjects: Vec<Pattern>,
-    /// For a worker of several tenants: each of them (operators only).
+    /// For a worker of several tenants: each of them (operators only). Such a key can carry jobs:work alone.
     #[arg(long = "for-tenant", value_name = "TENANT", conflicts_with_all = ["all_tenants", "tenant"])]
     tenants: Vec<TenantId>,
-    /// For a worker of all tenants (operators only).
+    /// For a worker of all tenants (operators only), or with system:admin for another operator.
     #[arg(long, conflicts_with = "tenant")]
     all_tenants: bool,
     /// When it ends, such as 90d.
-    #[arg(long, value_name = "DURATION", value_parser = super::jobs::duration_text)]
+    #[arg(long, value_name = "DURATION", value_parser = value::length_text)]
     expires_in: Option<String>,
     /// Print the answer as JSON.
     #[arg(long)]

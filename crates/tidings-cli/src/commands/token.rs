@@ -2,14 +2,14 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use tidings_auth::TokenRequest;
-use tidings_core::{Pattern, Scope, ScopeSet, TenantId, UserId, parse_duration};
+use tidings_core::{Pattern, Scope, ScopeSet, TenantId, UserId};
 use tidings_server::{
     config::{Config, StoreChoice},
     offline,
 };
 
 use super::config::StoreSettings;
-use crate::{exit::Usage, output};
+use crate::{args::value, exit::Usage, output};
 
 /// Sign a token with the server's own key. Needs no running server.
 #[derive(Debug, Args)]
@@ -32,13 +32,13 @@ pub(crate) struct Token {
     #[arg(long)]
     user: Option<UserId>,
     /// What it may do, joined by spaces. May be repeated.
-    #[arg(long, value_name = "SCOPES", required = true)]
+    #[arg(long, value_name = "SCOPES", required = true, value_parser = value::scopes)]
     scope: Vec<ScopeSet>,
     /// Narrows it to subjects, such as note/*. May be repeated.
     #[arg(long = "subject", value_name = "PATTERN")]
     subjects: Vec<Pattern>,
     /// How long it counts.
-    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    #[arg(long, default_value = "1h", value_parser = value::length)]
     ttl: Duration,
 }
 

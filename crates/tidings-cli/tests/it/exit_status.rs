@@ -59,6 +59,30 @@ fn what_the_server_finds_wrong_is_wrong_usage() {
     }
 }
 
+/// An empty or zero value would make a credential or a report of no use.
+#[test]
+fn what_could_be_of_no_use_is_not_made() {
+    let server = Server::start(&[]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["token", "--scope", ""], "no scope"),
+        (&["token", "--scope", "events:read", "--ttl", "0s"], "longer than zero"),
+        (&["keys", "create", "k", "--scope", " "], "no scope"),
+        (&["keys", "create", "k", "--scope", "events:read", "--all-tenants"], "events:read"),
+        (&["keys", "create", "k", "--scope", "jobs:work jobs:write", "--for-tenant", "a"], "jobs:write"),
+        (&["bench", "publish", "--seconds", "0s"], "longer than zero"),
+        (&["bench", "fanout", "--subscribers", "0"], "at least 1"),
+        (&["jobs", "list", "--limit", "0"], "at least 1"),
+    ];
+    for (args, why) in cases {
+        let output = server.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(output.stdout.is_empty() && said.contains(why), "{args:?}: {said}");
+    }
+    server.ok(&["keys", "create", "k", "--scope", "jobs:work", "--all-tenants"]);
+    server.ok(&["keys", "create", "k", "--scope", "system:admin events:read", "--all-tenants"]);
+}
+
 #[test]
 fn a_benchmark_says_what_every_other_command_would() {
     let server = Server::start(&[]);

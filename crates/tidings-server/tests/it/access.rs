@@ -1,5 +1,8 @@
 use http::Method;
 use serde_json::json;
+use tidings_auth::{ExposeSecret as _, KeyRequest};
+use tidings_core::{CredentialId, Grant, KeyId, Principal, ScopeSet, TenantId, Tenants};
+use tidings_store::Command;
 
 use crate::site::{As, Site};
 
@@ -88,12 +91,11 @@ async fn only_an_operator_names_its_tenant_and_it_must() {
 #[tokio::test]
 async fn a_worker_key_for_several_tenants_claims_and_reports_and_does_nothing_else() {
     let site = Site::open().await;
-    let body = json!({
-        "name": "fleet", "scopes": "jobs:work jobs:read:all events:read keys:manage", "tenants": ["acme", "beta"]
-    });
+    let body = json!({"name": "fleet", "scopes": "jobs:work", "tenants": ["acme", "beta"]});
     let made = site.post("/api/v1/keys", &site.admin(), &body).await.ok(201);
     assert_eq!(made["tenants"], json!({"set": ["acme", "beta"]}));
     let fleet = credential(&made);
+    let wide = earlier_key(&site, &["acme", "beta"], "jobs:work jobs:read:all events:read keys:manage").await;
     for tenant in ["acme", "beta", "gamma"] {
         site.enqueue(&site.operator(tenant), json!({"type": "a"})).await;
     }
@@ -114,8 +116,25 @@ async fn a_worker_key_for_several_tenants_claims_and_reports_and_does_nothing_el
     assert_eq!(answer.problem(404), "not-found");
     for path in ["/api/v1/jobs", "/api/v1/events", "/api/v1/keys", "/api/v1/queues"] {
         assert_eq!(site.get(path, &fleet).await.problem(403), "forbidden", "{path}");
+        assert_eq!(site.get(path, &wide).await.problem(403), "forbidden", "{path}");
     }
     site.close().await;
+}
+
+/// A key that an earlier version made: this one refuses its scopes.
+async fn earlier_key(site: &Site, tenants: &[&str], scopes: &str) -> As {
+    let grant = |tenants, scopes| Grant { tenants, user: None, scopes, subjects: None };
+    let operator = Principal {
+        grant: grant(Tenants::All, ScopeSet::all()),
+        expires_at: None,
+        credential: CredentialId::Key(KeyId::from_bytes([0; 16])),
+    };
+    let tenants: Vec<TenantId> = tenants.iter().map(|id| id.parse().expect("a tenant id")).collect();
+    let grant = grant(Tenants::Set(tenants.into()), scopes.parse().expect("scopes"));
+    let request = KeyRequest { name: "fleet".into(), grant, expires_at: None };
+    let (key, secret) = site.app.authenticator().new_key(&operator, request).expect("an operator may");
+    site.app.journal().submit(Command::PutOperatorKey(key)).await.expect("it is put");
+    As::bearer(secret.expose_secret())
 }
 
 #[tokio::test]

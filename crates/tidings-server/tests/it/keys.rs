@@ -58,6 +58,26 @@ async fn a_key_carries_at_most_what_its_maker_does() {
 }
 
 #[tokio::test]
+async fn a_key_for_several_tenants_carries_nothing_that_would_be_of_no_use() {
+    let site = Site::open().await;
+    for tenants in [json!("all"), json!(["acme"]), json!(["acme", "beta"])] {
+        let body = |scopes: &str| json!({"name": "fleet", "scopes": scopes, "tenants": tenants});
+        for scopes in ["events:read", "jobs:work jobs:write", "jobs:work keys:manage"] {
+            let refused = site.post("/api/v1/keys", &site.admin(), &body(scopes)).await;
+            assert_eq!(refused.json()["path"], "$.scopes", "{scopes}");
+            assert_eq!(refused.problem(422), "invalid-body", "{scopes}");
+        }
+        site.post("/api/v1/keys", &site.admin(), &body("jobs:work")).await.ok(201);
+    }
+    // An operator names its tenant, and so can do everything there.
+    let body = json!({"name": "operator", "scopes": "system:admin jobs:read:all", "tenants": "all"});
+    let made = site.post("/api/v1/keys", &site.admin(), &body).await.ok(201);
+    let operator = As::bearer(made["key"].as_str().expect("a key")).naming("acme");
+    site.get("/api/v1/jobs", &operator).await.ok(200);
+    site.close().await;
+}
+
+#[tokio::test]
 async fn an_operators_keys_belong_to_no_tenant() {
     let site = Site::open().await;
     let body = json!({"name": "fleet", "scopes": "jobs:work"});

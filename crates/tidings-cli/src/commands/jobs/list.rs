@@ -3,7 +3,7 @@ use tidings_client::{JobListRequest, JobView};
 use tidings_core::{JobType, Subject, job::StateName};
 
 use crate::{
-    args::TargetArgs,
+    args::{TargetArgs, value},
     output::{self, Paint},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct List {
     #[arg(long)]
     subject: Option<Subject>,
     /// Jobs at most.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = value::at_least_one)]
     limit: usize,
     /// Print one JSON object per line.
     #[arg(long)]

@@ -104,7 +104,8 @@ impl CreateRequest {
         }
         let tenants = reach(self.tenants, access)?;
         if let Some(scope) = idle(&tenants, self.scopes) {
-            let why = format_args!("a key for several tenants can only lease jobs: {scope} would be of no use");
+            let why =
+                format_args!("a key for several tenants can only lease jobs: {scope} would be of no use");
             return Err(invalid("$.scopes", why));
         }
         let grant = Grant { tenants, user: self.user, scopes: self.scopes, subjects: self.subjects };
