@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tidings_client::{ClientError, StreamError};
+use tidings_client::{ClientError, Problem, StreamError};
 use tidings_server::config::ConfigError;
 
 use crate::output::Paint;
@@ -62,6 +62,11 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if client_error(error).and_then(ClientError::problem).is_some_and(is_foreign) {
+        return Some(
+            "That is no answer of Tidings' API: --url or TIDINGS_URL must name server.listen (not server.ops_listen), or the proxy before it.",
+        );
+    }
     match code(error) {
         UNREACHABLE => {
             Some("Is the server running? `tidings serve` starts one; --url or TIDINGS_URL names another.")
@@ -100,6 +105,8 @@ fn code_of(error: &ClientError) -> u8 {
             // Whether the mistake was noticed here or there is nothing to the caller.
             400 | 422 => USAGE,
             401 | 403 => REFUSED,
+            // It says nothing about what was asked for.
+            _ if is_foreign(problem) => UNREACHABLE,
             404 => NOT_FOUND,
             _ if error.is_temporary() => TEMPORARY,
             _ => FAILURE,
@@ -111,9 +118,42 @@ fn code_of(error: &ClientError) -> u8 {
     }
 }
 
+/// Whether something else answers there: Tidings' API never redirects, and says in a problem what it has not.
+fn is_foreign(problem: &Problem) -> bool {
+    problem.is("about:blank") && matches!(problem.status, 300..=399 | 404 | 405)
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_program_answers_is_told_from_what_a_server_does() {
+        let answered = |status, body: &[u8]| {
+            anyhow::Error::new(ClientError::Refused(Box::new(Problem::read(status, None, body))))
+        };
+        let not_found = br#"{"type":"urn:tidings:problem:not-found","title":"Not found","status":404}"#;
+        for (status, body, expected, is_hinted) in [
+            (404, &not_found[..], NOT_FOUND, false),
+            (404, b"", UNREACHABLE, true),
+            (405, b"", UNREACHABLE, true),
+            (301, b"<html>moved", UNREACHABLE, true),
+            (400, b"", USAGE, false),
+            (422, b"", USAGE, false),
+            (403, b"<html>no", REFUSED, false),
+            (502, b"<html>bad gateway", TEMPORARY, false),
+        ] {
+            let error = answered(status, body);
+            assert_eq!(code(&error), expected, "{status}");
+            let said = hint(&error).is_some_and(|hint| hint.contains("no answer of Tidings"));
+            assert_eq!(said, is_hinted, "{status}");
+        }
+    }
 }

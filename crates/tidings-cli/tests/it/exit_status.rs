@@ -59,6 +59,28 @@ fn what_the_server_finds_wrong_is_wrong_usage() {
     }
 }
 
+/// What it answers to paths of the API says nothing about jobs or events.
+#[test]
+fn the_operators_address_is_told_from_the_apis() {
+    let server = Server::start(&[]);
+    let ops = server.ops_url();
+    let target = ["--url", ops.as_str(), "--token-file", "data/admin.key"];
+    for args in [
+        &["jobs", "list"][..],
+        &["jobs", "show", "019ab0c4-0000-7000-8000-000000000000"],
+        &["publish", "note.created"],
+        &["tail"],
+        &["tail", "--sse"],
+        &["keys", "list"],
+        &["bench", "publish"],
+    ] {
+        let output = server.run(&[args, &target].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{args:?}: {said}");
+        assert!(said.contains("server.ops_listen"), "{args:?}: {said}");
+    }
+}
+
 /// An empty or zero value would make a credential or a report of no use.
 #[test]
 fn what_could_be_of_no_use_is_not_made() {

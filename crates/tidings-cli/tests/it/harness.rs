@@ -46,6 +46,13 @@ impl Server {
         &self.url
     }
 
+    /// Where operators' programs ask.
+    pub(crate) fn ops_url(&self) -> String {
+        let text = std::fs::read(self.data().join("server.json")).expect("it runs");
+        let bound: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        bound["ops_url"].as_str().expect("it has one").to_owned()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
