@@ -43,6 +43,9 @@ enum Action {
     /// Take a suspended tenant up again.
     Resume { id: TenantId },
     /// Delete a tenant with its events, jobs and keys, for good.
+    ///
+    /// Tokens that were signed for it count until they end. Where tenants.create is auto, the use of one makes the tenant anew,
+    /// empty: suspend it instead until the last of them has ended, or set tenants.create to explicit.
     Delete {
         id: TenantId,
         /// Say that you mean it.

@@ -7,5 +7,6 @@ mod exit_status;
 mod keys;
 mod moving;
 mod streams;
+mod tenants;
 mod webhooks;
 mod work;
