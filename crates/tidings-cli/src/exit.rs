@@ -118,9 +118,10 @@ fn code_of(error: &ClientError) -> u8 {
     }
 }
 
-/// Whether something else answers there: Tidings' API never redirects, and says in a problem what it has not.
+/// Whether something else answers there: Tidings' API never redirects, and says in a problem what it has not. The
+/// operators' address says that it is not the API.
 fn is_foreign(problem: &Problem) -> bool {
-    problem.is("about:blank") && matches!(problem.status, 300..=399 | 404 | 405)
+    problem.is("not-the-api") || problem.is("about:blank") && matches!(problem.status, 300..=399 | 404 | 405)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -143,6 +144,12 @@ mod tests {
         for (status, body, expected, is_hinted) in [
             (404, &not_found[..], NOT_FOUND, false),
             (404, b"", UNREACHABLE, true),
+            (
+                404,
+                br#"{"type":"urn:tidings:problem:not-the-api","title":"No","status":404}"#,
+                UNREACHABLE,
+                true,
+            ),
             (405, b"", UNREACHABLE, true),
             (301, b"<html>moved", UNREACHABLE, true),
             (400, b"", USAGE, false),

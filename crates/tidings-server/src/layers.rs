@@ -53,10 +53,9 @@ pub(crate) fn plain(routes: Router, app: &App) -> Router {
 }
 
 async fn no_route_here() -> Problem {
-    Problem::new(
-        Kind::NotFound,
-        "There is no such route at the operators' address: the API is at another one (server.listen).",
-    )
+    let detail =
+        "There is no such route at the operators' address (server.ops_listen): the API is at server.listen.";
+    Problem::new(Kind::NotTheApi, detail)
 }
 
 async fn no_route() -> Problem {

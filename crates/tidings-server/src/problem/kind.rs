@@ -63,6 +63,8 @@ kinds! {
     TenantSuspended = "tenant-suspended", FORBIDDEN, "The tenant is suspended";
     /// Nothing of that id is there, or nothing that the credential may see. Also an unknown route.
     NotFound = "not-found", NOT_FOUND, "Not found";
+    /// This is the operators' address, `server.ops_listen`: the API is at `server.listen`.
+    NotTheApi = "not-the-api", NOT_FOUND, "The API is at another address";
     /// The route exists, the method does not. `Allow` lists those that do.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     /// `Accept` asks for a form that this route does not have.
