@@ -77,7 +77,7 @@ impl Benchmark {
 
     pub fn run(self, options: &Options) -> anyhow::Result<Vec<Outcome>> {
         match self {
-            Self::Commit => commit::run(options).map(|o| vec![o]),
+            Self::Commit => commit::run(options),
             Self::Fanout => fanout::run(options),
             Self::Paced => paced::run(options),
             Self::Idle => idle::run(options).map(|o| vec![o]),

@@ -81,7 +81,7 @@ impl Measured for CommitReport {
     }
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
+pub(super) fn run(options: &Options) -> anyhow::Result<Vec<Outcome>> {
     let contenders: Vec<_> =
         BATCHES.into_iter().flat_map(|batch| CONTENDERS.map(|who| (who, batch))).collect();
     let length = Duration::from_millis(if options.quick { 300 } else { 2_000 });
@@ -94,46 +94,35 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
             Who::Append => append(scratch.path(), batch, length),
         }
     })?;
-    let checks = BATCHES.iter().enumerate().map(|(i, batch)| {
-        let what = format!("events/s in batches of {batch} ÷ bare SQLite's of the same round");
-        let [ours, bare] = [0, 1].map(|who| &reports[CONTENDERS.len() * i + who]);
-        // A disk's speed drifts by more than the two differ: each is compared with the one beside it.
-        let ratios = ours.iter().zip(bare).map(|(ours, bare)| ours.events_per_s / bare.events_per_s);
-        Check::new(what, median(ratios), Bound::AtLeast(OF_BARE))
-    });
-    Ok(Outcome {
-        name: "commit: durable publishes of 300 bytes by batch size".to_owned(),
-        rows: contenders
-            .iter()
-            .zip(&reports)
-            .map(|((who, batch), reports)| row(*who, *batch, reports))
-            .collect(),
-        checks: checks.collect(),
-        objections: contenders
-            .iter()
-            .zip(&reports)
-            .flat_map(|((who, batch), reports)| reports.iter().map(move |r| (who, batch, r)))
-            .filter_map(|(who, batch, r)| {
-                crowded(r.others_load).map(|why| format!("{batch}: {}: {why}", who.name()))
-            })
-            .collect(),
-        runs: contenders
-            .iter()
-            .zip(&reports)
-            .flat_map(|((who, _), reports)| {
-                reports.iter().map(|r| serde_json::json!({"who": who.name(), "report": r}))
-            })
-            .collect(),
-    })
+    let sizes = BATCHES.into_iter().zip(reports.chunks(CONTENDERS.len()));
+    Ok(sizes.map(|(batch, reports)| outcome(batch, reports)).collect())
 }
 
-fn row(who: Who, batch: usize, reports: &[CommitReport]) -> Row {
+/// Each size has a table of its own: what disturbed another says nothing of it.
+fn outcome(batch: usize, reports: &[Vec<CommitReport>]) -> Outcome {
+    let pairs = || CONTENDERS.into_iter().zip(reports);
+    let each = || pairs().flat_map(|(who, reports)| reports.iter().map(move |report| (who, report)));
+    // A disk's speed drifts by more than the two differ: each is compared with the one beside it.
+    let ratios = reports[0].iter().zip(&reports[1]).map(|(ours, bare)| ours.events_per_s / bare.events_per_s);
+    let what = format!("events/s in batches of {batch} ÷ bare SQLite's of the same round");
+    Outcome {
+        name: format!("commit: durable publishes of 300 bytes in batches of {batch}"),
+        rows: pairs().map(|(who, reports)| row(who, reports)).collect(),
+        checks: vec![Check::new(what, median(ratios), Bound::AtLeast(OF_BARE))],
+        objections: each()
+            .filter_map(|(who, r)| crowded(r.others_load).map(|why| format!("{}: {why}", who.name())))
+            .collect(),
+        runs: each().map(|(who, r)| serde_json::json!({"who": who.name(), "report": r})).collect(),
+    }
+}
+
+fn row(who: Who, reports: &[CommitReport]) -> Row {
     let of = |name: &'static str, value: &dyn Fn(&CommitReport) -> f64| Figure {
         name,
         value: Some(median(reports.iter().map(value))),
     };
     Row {
-        who: format!("{batch}: {}", who.name()),
+        who: who.name().to_owned(),
         figures: vec![
             of("events/s", &|r| r.events_per_s),
             of("commits/s", &|r| r.commits_per_s),

@@ -69,6 +69,10 @@ async fn a_key_for_several_tenants_carries_nothing_that_would_be_of_no_use() {
         }
         site.post("/api/v1/keys", &site.admin(), &body("jobs:work")).await.ok(201);
     }
+    let narrowed = json!({"name": "operator", "scopes": "system:admin", "tenants": ["acme"]});
+    let refused = site.post("/api/v1/keys", &site.admin(), &narrowed).await;
+    assert_eq!(refused.problem(422), "invalid-body");
+    assert_eq!(refused.json()["path"], "$.tenants");
     // An operator names its tenant, and so can do everything there.
     let body = json!({"name": "operator", "scopes": "system:admin jobs:read:all", "tenants": "all"});
     let made = site.post("/api/v1/keys", &site.admin(), &body).await.ok(201);

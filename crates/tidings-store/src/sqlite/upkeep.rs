@@ -83,7 +83,7 @@ impl Keeper {
                 }
                 // Whatever it did not finish is still in the WAL, and is moved again from there.
                 Err(error) => {
-                    tracing::warn!(%error, "a checkpoint failed and is tried again; the WAL keeps growing")
+                    tracing::warn!(%error, "a checkpoint failed and is tried again; the WAL keeps growing");
                 }
             }
         }

@@ -103,6 +103,9 @@ impl CreateRequest {
             return Err(invalid("$.scopes", "a key of a tenant cannot carry system:admin: name no tenant"));
         }
         let tenants = reach(self.tenants, access)?;
+        if self.scopes.contains(Scope::SystemAdmin) && !matches!(tenants, Tenants::All) {
+            return Err(invalid("$.tenants", "an operator's key reaches every tenant: say \"all\""));
+        }
         if let Some(scope) = idle(&tenants, self.scopes) {
             let why =
                 format_args!("a key for several tenants can only lease jobs: {scope} would be of no use");
