@@ -26,22 +26,16 @@ async fn a_session_of_its_own_keeps_statements() {
     assert!(kept(&store).await > 0);
 }
 
+/// A pooler may refuse what a session begins with, or drop it without a word: then only the session itself tells.
 #[tokio::test]
 async fn a_session_that_a_pooler_lends_keeps_none() {
-    let (name, _) = named_database();
-    let store = committed_and_read(POOLER.url(&name)).await;
-    assert!(!store.0.pool.prepares());
-    assert_eq!(kept(&store).await, 0);
-}
-
-/// It says nothing of what it drops: only the session itself tells.
-#[tokio::test]
-async fn nor_where_the_pooler_ignores_what_a_session_begins_with() {
-    let (name, _) = named_database();
-    let pooler = PgBouncer::ignoring_options(&SERVER);
-    let store = committed_and_read(pooler.url(&name)).await;
-    assert!(!store.0.pool.prepares());
-    assert_eq!(kept(&store).await, 0);
+    let silent = PgBouncer::ignoring_options(&SERVER);
+    for pooler in [&*POOLER, &silent] {
+        let (name, _) = named_database();
+        let store = committed_and_read(pooler.url(&name)).await;
+        assert!(!store.0.pool.prepares());
+        assert_eq!(kept(&store).await, 0);
+    }
 }
 
 #[tokio::test]
