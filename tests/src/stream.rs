@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -31,11 +32,13 @@ pub struct StreamRequest {
     pub query: String,
     /// The receive buffer's size, where it should be tiny.
     pub narrow: Option<usize>,
+    /// The address that it comes from, where it is not the first of the machine.
+    pub from: Option<Ipv4Addr>,
 }
 
 impl StreamRequest {
     pub fn new(live: Live) -> Self {
-        Self { live, since: None, query: String::new(), narrow: None }
+        Self { live, since: None, query: String::new(), narrow: None, from: None }
     }
 
     #[must_use]
@@ -56,10 +59,17 @@ impl StreamRequest {
         self
     }
 
+    #[must_use]
+    pub const fn from(mut self, address: Ipv4Addr) -> Self {
+        self.from = Some(address);
+        self
+    }
+
     pub fn try_open(&self, api: &Api) -> io::Result<Result<Stream, Reply>> {
-        let wire = match self.narrow {
-            Some(bytes) => Wire::connect_narrow(api.addr, bytes, LONG)?,
-            None => Wire::connect(api.addr, LONG)?,
+        let wire = match (self.narrow, self.from) {
+            (Some(bytes), _) => Wire::connect_narrow(api.addr, bytes, LONG)?,
+            (None, Some(from)) => Wire::connect_from(api.addr, from, LONG)?,
+            (None, None) => Wire::connect(api.addr, LONG)?,
         };
         let mut query = self.query.clone();
         let transport = match self.live {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,14 @@ impl Wire {
     pub fn connect_narrow(addr: SocketAddr, bytes: usize, within: Duration) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_recv_buffer_size(bytes)?;
+        socket.connect_timeout(&addr.into(), within)?;
+        Self::over(socket.into(), within)
+    }
+
+    /// Connects as the host `from`, one of 127.0.0.0/8.
+    pub fn connect_from(addr: SocketAddr, from: Ipv4Addr, within: Duration) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
         socket.connect_timeout(&addr.into(), within)?;
         Self::over(socket.into(), within)
     }

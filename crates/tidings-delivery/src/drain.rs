@@ -19,12 +19,25 @@ pub(crate) fn comeback(connections: usize) -> Duration {
 
 /// One client's hint: never at once, and each another.
 pub(crate) fn comeback_within(time: Duration, entropy: &dyn Entropy) -> Duration {
+    comeback_at(time, entropy.unit())
+}
+
+fn comeback_at(time: Duration, share: f64) -> Duration {
     const SOONEST: Duration = Duration::from_millis(500);
-    SOONEST + time.mul_f64(entropy.unit())
+    SOONEST + time.mul_f64(share)
+}
+
+/// When one of the connections that are to go is closed, and the hint that it gets. Who goes later is also told to stay away for
+/// longer: two shares that know nothing of each other would have most of all come back in the middle.
+pub(crate) fn departure(spread: Duration, comeback: Duration, entropy: &dyn Entropy) -> (Duration, Duration) {
+    let share = entropy.unit();
+    (spread.mul_f64(share), comeback_at(comeback, share))
 }
 
 #[cfg(test)]
 mod tests {
+    use tidings_core::SystemEntropy;
+
     use super::*;
 
     #[test]
@@ -35,5 +48,18 @@ mod tests {
         assert_eq!(comeback(1), Duration::from_secs(1));
         assert_eq!(comeback(1_000), Duration::from_secs(10));
         assert_eq!(comeback(usize::MAX), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn they_come_back_in_a_flat_line() {
+        let (spread, comeback) = (Duration::from_secs(20), Duration::from_secs(10));
+        let mut tenths = [0; 10];
+        for _ in 0..10_000 {
+            let (gone, hint) = departure(spread, comeback, &SystemEntropy);
+            assert!(gone <= spread && hint <= comeback + Duration::from_millis(500));
+            let back = gone + hint - Duration::from_millis(500);
+            tenths[(back.as_secs_f64() / 30.0 * 10.0) as usize % 10] += 1;
+        }
+        assert!(tenths.iter().all(|count| (800..1_200).contains(count)), "{tenths:?}");
     }
 }

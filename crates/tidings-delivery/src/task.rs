@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     CloseReason, Ending, NewConnection, Protocol,
     context::Context,
-    drain::comeback_within,
+    drain::{comeback_within, departure},
     mailbox::{Flag, Inbox, Mailbox, Order, Wake},
     session::{Session, Step},
     shard::Tallies,
@@ -135,9 +135,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Task<IO> {
                 }
                 Order::Configure(config) => self.session.configure(config, now),
                 Order::Drain { spread, comeback } => {
-                    let entropy = &*self.context.entropy;
-                    let why = CloseReason::restart(comeback_within(comeback, entropy));
-                    self.session.close_later(now + spread.mul_f64(entropy.unit()), why);
+                    let (after, hint) = departure(spread, comeback, &*self.context.entropy);
+                    self.session.close_later(now + after, CloseReason::restart(hint));
                 }
                 // Shards alone are attached to; a task that is to end loses its socket first.
                 Order::Attach(_) => {}

@@ -4,6 +4,7 @@ mod catching_up;
 mod cluster;
 mod crash;
 mod credentials;
+mod flood;
 mod interop;
 mod isolation;
 mod leases;

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use super::{Connection, Shard};
 use crate::{
     CloseReason, Ending, NewConnection, Protocol,
-    drain::comeback_within,
+    drain::{comeback_within, departure},
     mailbox::{Order, Target},
     session::Session,
 };
@@ -39,8 +39,8 @@ impl Shard {
             Order::Drain { spread, comeback } => {
                 let entropy = self.tools.context.entropy.clone();
                 self.each(now, |session| {
-                    let at = now + spread.mul_f64(entropy.unit());
-                    session.close_later(at, CloseReason::restart(comeback_within(comeback, &*entropy)));
+                    let (after, hint) = departure(spread, comeback, &*entropy);
+                    session.close_later(now + after, CloseReason::restart(hint));
                     true
                 });
             }
