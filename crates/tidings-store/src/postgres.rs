@@ -9,8 +9,8 @@
 //! The schema is made by numbered [migrations](migrate); SQL that decides nothing lives in them as functions,
 //! whose plans the server keeps.
 
+mod advance;
 mod alone;
-mod append;
 mod cluster;
 mod codec;
 mod commit;
@@ -53,7 +53,7 @@ pub use config::{PostgresConfig, StoreClock};
 
 use crate::{OpenError, Schema};
 use codec::Id;
-use commit::Turns;
+use commit::{Recent, Turns};
 use fault::Fault;
 use history::History;
 use lane::Lanes;
@@ -78,10 +78,11 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     concurrency: HashMap<JobType, u32>,
     turns: Turns,
+    recent: Recent,
     history: Arc<History>,
     /// Tenants that need not be made.
-    known: append::Known,
-    append_sql: String,
+    known: advance::Known,
+    advance_sql: String,
     commit_sql: String,
     fire_sql: String,
     report_sql: String,
@@ -113,9 +114,10 @@ impl PostgresStore {
             entropy,
             concurrency: config.concurrency,
             turns: Turns::default(),
+            recent: Recent::default(),
             history,
-            known: append::Known::default(),
-            append_sql: write::statement(append::COLUMNS, "append", append::PARAMETERS),
+            known: advance::Known::default(),
+            advance_sql: write::statement(advance::COLUMNS, "advance", advance::PARAMETERS),
             commit_sql: write::statement(write::COLUMNS, "commit", COMMIT_PARAMETERS),
             fire_sql: write::statement(write::COLUMNS, "fire", FIRE_PARAMETERS),
             report_sql: reports::statement(),

@@ -7,6 +7,7 @@ mod enqueue;
 mod fire;
 mod looked;
 mod moving;
+mod recent;
 mod reports;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use tidings_core::{Epoch, Event, TenantId, job::Moment};
 
 use super::{
-    Inner, append,
+    Inner, advance,
     plan::Plan,
     write::{self, Arrays, Written},
 };
@@ -23,6 +24,7 @@ use answer::{Answer, Settled};
 pub(super) use claim::Turns;
 use decide::Decider;
 use looked::Looked;
+pub(super) use recent::Recent;
 
 /// How often a command that loses races looks again.
 const ROUNDS: usize = 8;
@@ -120,6 +122,8 @@ impl Inner {
         for place in part {
             match decider.command(&commands[*place], *place) {
                 Ok(answer) => answers.push((*place, answer)),
+                // The next round looks.
+                Err(_) if decider.looked.remembered.contains(place) => {}
                 Err(refused) => progress.outcomes[*place] = Some(Err(refused)),
             }
         }
@@ -127,6 +131,7 @@ impl Inner {
         let written = if plan.is_empty() { Written::nothing() } else { self.write(lane, &plan).await? };
         let last = round + 1 == ROUNDS;
         let mut settled = Settled::new(plan, written);
+        self.recent.remember(settled.written());
         for (place, answer) in answers {
             progress.outcomes[place] = self.settle(&commands[place], answer, &mut settled, last);
         }
@@ -146,9 +151,9 @@ impl Inner {
 
     async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {
         let epochs = self.known.epochs(plan, &*self.entropy);
-        let order = append::Order::of(plan, &epochs);
+        let order = advance::Order::of(plan, &epochs);
         let (sql, arrays) = match &order {
-            Some(order) => (&self.append_sql, Arrays::appended(plan, order)),
+            Some(order) => (&self.advance_sql, Arrays::advanced(plan, order)),
             None if plan.schedules.is_empty() => (&self.commit_sql, Arrays::of(plan, &epochs)),
             None => (&self.fire_sql, Arrays::of(plan, &epochs)),
         };
@@ -157,7 +162,7 @@ impl Inner {
         parameters.extend(arrays.parameters());
         let row = self.lanes.call(lane, sql, &parameters).await?;
         let written = match &order {
-            Some(order) => append::read(&row, plan, order),
+            Some(order) => advance::read(&row, plan, order),
             None => write::read(&row),
         };
         let written = written.map_err(|error| CommitError::Unknown(error.to_string()))?.missed(plan);

@@ -1,7 +1,7 @@
 //! What is this store's own; what every store does is in the conformance suite. One server serves all tests of this
 //! process, each with a database of its own.
 
-mod append;
+mod advance;
 mod days;
 mod doubt;
 mod history;

@@ -1,6 +1,6 @@
 //! One call of `tidings.commit`: a plan as arrays, and what came of each unit.
 
-use tidings_core::{Epoch, Job, JobId, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
+use tidings_core::{Epoch, Job, JobId, NewEvent, Seq, Subject, Timestamp, UniqueKey, UserId, job::Report};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -147,6 +147,16 @@ impl<'p> Arrays<'p> {
         self.columns.push((Box::new(values.collect::<Vec<T>>()), column_type));
     }
 
+    /// A column that is null as a whole where it holds nothing else: nothing of it is sent or taken apart.
+    pub(super) fn push_sparse<T>(&mut self, column_type: Type, values: impl Iterator<Item = Option<T>>)
+    where
+        T: tokio_postgres::types::ToSql + Send + Sync + 'p,
+    {
+        let values: Vec<Option<T>> = values.collect();
+        let values = values.iter().any(Option::is_some).then_some(values);
+        self.columns.push((Box::new(values), column_type));
+    }
+
     fn tenants(&mut self, plan: &'p Plan, epochs: &'p [Option<Epoch>]) {
         self.push(Type::TEXT_ARRAY, plan.tenants.iter().map(|t| t.id.as_str()));
         self.push(Type::BOOL_ARRAY, epochs.iter().map(Option::is_some));
@@ -156,22 +166,26 @@ impl<'p> Arrays<'p> {
     }
 
     fn events(&mut self, plan: &'p Plan) {
-        let facts = || plan.events.iter().map(|event| &event.fact);
         self.push(Type::INT4_ARRAY, plan.events.iter().map(|event| place(event.unit)));
-        self.push(Type::UUID_ARRAY, facts().map(|fact| Id(*fact.id.as_bytes())));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.event_type.as_str()));
-        self.push(Type::UUID_ARRAY, facts().map(|fact| fact.job.as_ref().map(|job| Id(*job.id.as_bytes()))));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.job.as_ref().map(|job| job.job_type.as_str())));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.owner.as_ref().map(UserId::as_str)));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.subject.as_ref().map(Subject::as_str)));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| Json(&fact.body.minimal)));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.body.detail.as_ref().map(Json)));
-        self.push(Type::TEXT_ARRAY, facts().map(|fact| fact.body.debug.as_ref().map(Json)));
+        self.facts(|| plan.events.iter().map(|event| &event.fact));
+    }
+
+    /// What events say.
+    pub(super) fn facts<I: Iterator<Item = &'p NewEvent>>(&mut self, facts: impl Fn() -> I) {
+        self.push_sparse(Type::UUID_ARRAY, facts().map(|fact| Some(Id(*fact.id.as_bytes()))));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| Some(fact.event_type.as_str())));
+        let jobs = || facts().map(|fact| fact.job.as_ref());
+        self.push_sparse(Type::UUID_ARRAY, jobs().map(|job| job.map(|job| Id(*job.id.as_bytes()))));
+        self.push_sparse(Type::TEXT_ARRAY, jobs().map(|job| job.map(|job| job.job_type.as_str())));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| fact.owner.as_ref().map(UserId::as_str)));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| fact.subject.as_ref().map(Subject::as_str)));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| Some(Json(&fact.body.minimal))));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| fact.body.detail.as_ref().map(Json)));
+        self.push_sparse(Type::TEXT_ARRAY, facts().map(|fact| fact.body.debug.as_ref().map(Json)));
     }
 
     fn job_states(&mut self, plan: &'p Plan) {
         let jobs = || plan.jobs.iter().map(|planned| &planned.job);
-        let states = || jobs().map(|job| StateColumns::of(&job.state));
         let event = |at: Option<usize>| at.map(place);
         self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| place(planned.unit)));
         self.push(Type::UUID_ARRAY, jobs().map(|job| Id(*job.id.as_bytes())));
@@ -180,31 +194,36 @@ impl<'p> Arrays<'p> {
         self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| event(planned.events.clone().last())));
         self.push(Type::INT4_ARRAY, plan.jobs.iter().map(|planned| planned.limit.map(|n| n as i32)));
         self.push(Type::TEXT_ARRAY, jobs().map(|job| job.spec.job_type.as_str()));
-        self.push(Type::INT2_ARRAY, jobs().map(|job| state_code(job.state.name())));
-        self.push(Type::INT8_ARRAY, states().map(|state| state.run_at));
-        self.push(Type::INT4_ARRAY, jobs().map(|job| job.attempt as i32));
-        self.push(Type::INT8_ARRAY, jobs().map(|job| job.lease_no as i64));
-        self.push(Type::TEXT_ARRAY, states().map(|state| state.worker));
-        self.push(Type::INT8_ARRAY, states().map(|state| state.lease_expires_at));
-        self.push(Type::BOOL_ARRAY, states().map(|state| state.cancel_requested));
-        self.push(Type::INT8_ARRAY, jobs().map(|job| job.reported.map(|(lease_no, _)| lease_no as i64)));
-        self.push(
-            Type::INT2_ARRAY,
-            jobs().map(|job| job.reported.map(|(_, report)| i16::from(report == Report::Fail))),
-        );
+        self.states(jobs);
+    }
+
+    /// What may change of jobs.
+    pub(super) fn states<I: Iterator<Item = &'p Job>>(&mut self, jobs: impl Fn() -> I) {
+        let states = || jobs().map(|job| StateColumns::of(&job.state));
+        self.push_sparse(Type::INT2_ARRAY, jobs().map(|job| Some(state_code(job.state.name()))));
+        self.push_sparse(Type::INT8_ARRAY, states().map(|state| state.run_at));
+        self.push_sparse(Type::INT4_ARRAY, jobs().map(|job| Some(job.attempt as i32)));
+        self.push_sparse(Type::INT8_ARRAY, jobs().map(|job| Some(job.lease_no as i64)));
+        self.push_sparse(Type::TEXT_ARRAY, states().map(|state| state.worker));
+        self.push_sparse(Type::INT8_ARRAY, states().map(|state| state.lease_expires_at));
+        self.push_sparse(Type::BOOL_ARRAY, states().map(|state| Some(state.cancel_requested)));
+        let reported = || jobs().map(|job| job.reported);
+        self.push_sparse(Type::INT8_ARRAY, reported().map(|r| r.map(|(lease_no, _)| lease_no as i64)));
+        let report = |(_, report)| i16::from(report == Report::Fail);
+        self.push_sparse(Type::INT2_ARRAY, reported().map(|r| r.map(report)));
         let progress = || jobs().map(|job| job.progress.as_ref());
-        self.push(Type::INT2_ARRAY, progress().map(|p| p.map(|p| i16::from(p.percent))));
-        self.push(
+        self.push_sparse(Type::INT2_ARRAY, progress().map(|p| p.map(|p| i16::from(p.percent))));
+        self.push_sparse(
             Type::BYTEA_ARRAY,
             progress().map(|p| p.and_then(|p| p.message.as_deref()).map(str::as_bytes)),
         );
         let failure = || jobs().map(|job| job.failure.as_ref());
-        self.push(Type::TEXT_ARRAY, failure().map(|f| f.map(|f| f.category.as_str())));
-        self.push(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.message.as_bytes())));
-        self.push(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.raw.as_bytes())));
-        self.push(Type::INT8_ARRAY, jobs().map(|job| job.started_at.map(Timestamp::as_micros)));
-        self.push(Type::INT8_ARRAY, states().map(|state| state.finished_at));
-        self.push(Type::TEXT_ARRAY, states().map(|state| state.result.map(Json)));
+        self.push_sparse(Type::TEXT_ARRAY, failure().map(|f| f.map(|f| f.category.as_str())));
+        self.push_sparse(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.message.as_bytes())));
+        self.push_sparse(Type::BYTEA_ARRAY, failure().map(|f| f.map(|f| f.raw.as_bytes())));
+        self.push_sparse(Type::INT8_ARRAY, jobs().map(|job| job.started_at.map(Timestamp::as_micros)));
+        self.push_sparse(Type::INT8_ARRAY, states().map(|state| state.finished_at));
+        self.push_sparse(Type::TEXT_ARRAY, states().map(|state| state.result.map(Json)));
     }
 
     /// What never changes goes along with new jobs alone.
@@ -262,7 +281,7 @@ pub(super) const fn place(at: usize) -> i32 {
     at as i32 + 1
 }
 
-fn micros(duration: std::time::Duration) -> i64 {
+pub(super) fn micros(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -6,9 +6,11 @@ use tidings_core::{Epoch, Event, Job, Seq, TenantId, Timestamp, job::Refused};
 
 use super::{
     super::{
-        Inner, kept,
+        Inner,
+        job_row::Seen,
+        kept,
         outbox::Rejection,
-        plan::{Plan, UnitNo},
+        plan::{Plan, PlannedJob, UnitNo},
         write::{Repeat, Verdict, Written},
     },
     moving::moved,
@@ -81,6 +83,8 @@ pub(super) struct Settled {
     pub(super) rejections: Vec<Rejection>,
     repeats: Vec<Repeat>,
     jobs: Vec<Option<Job>>,
+    /// The version that each of these jobs has now, where it was written.
+    versions: Vec<Option<i64>>,
     events: Vec<Option<Arc<Event>>>,
     epochs: Vec<(TenantId, Epoch)>,
 }
@@ -108,13 +112,25 @@ impl Settled {
         let epochs =
             moved.filter_map(|((tenant, epoch), moved)| Some((tenant.id.clone(), epoch.filter(|_| moved)?)));
         let epochs = epochs.collect();
+        let version = |planned: &PlannedJob| {
+            let done = verdicts.get(planned.unit) == Some(&Verdict::Done);
+            done.then(|| planned.before.map_or(1, |before| before + 1))
+        };
+        let versions = plan.jobs.iter().map(version).collect();
         let jobs = plan.jobs.into_iter().map(|planned| {
             let mut job = planned.job;
             let last = planned.events.last().and_then(|at| events[at].as_ref());
             job.seq = last.map_or(job.seq, |event| event.seq);
             Some(job)
         });
-        Self { verdicts, rejections: Vec::new(), repeats, jobs: jobs.collect(), events, epochs }
+        let jobs = jobs.collect();
+        Self { verdicts, rejections: Vec::new(), repeats, jobs, versions, events, epochs }
+    }
+
+    /// The jobs that are now as the plan says.
+    pub(super) fn written(&self) -> impl Iterator<Item = Seen> {
+        let written = self.jobs.iter().zip(&self.versions);
+        written.filter_map(|(job, version)| Some(Seen { version: (*version)?, job: job.clone()? }))
     }
 
     /// Those that were committed, each tenant's in the order of its seqs, and the histories that they

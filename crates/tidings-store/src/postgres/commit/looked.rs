@@ -15,7 +15,7 @@ use super::{
     },
     fire::DueSchedule,
 };
-use crate::{Claim, Command, Maintain, Operation, transition};
+use crate::{Claim, Command, Maintain, Operation, TenantState, transition};
 
 /// How many candidates one claim looks at beside those that it wants, since others of its batch may be given
 /// the same.
@@ -25,6 +25,8 @@ const SPARE_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Looked {
     pub(super) jobs: HashMap<usize, Found, RandomState>,
+    /// Commands whose job is as this node remembers it: what is refused for that is looked at first.
+    pub(super) remembered: HashSet<usize, RandomState>,
     pub(super) holders: Holders,
     pub(super) claims: HashMap<usize, Candidates, RandomState>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
@@ -42,14 +44,7 @@ impl Inner {
         round: usize,
     ) -> Result<Looked, Fault> {
         let mut looked = Looked::default();
-        let named: Vec<(usize, (TenantId, JobId))> =
-            part.iter().filter_map(|place| Some((*place, named(&commands[*place])?))).collect();
-        if !named.is_empty() {
-            let wanted: Vec<_> = named.iter().map(|(_, wanted)| wanted.clone()).collect();
-            let found = look::jobs(&self.pool, &wanted).await?;
-            looked.taken.extend(wanted.iter().map(|(_, id)| *id));
-            looked.jobs = named.into_iter().map(|(place, _)| place).zip(found).collect();
-        }
+        self.look_for_named(commands, part, round, &mut looked).await?;
         for place in part {
             if let Command::Maintain(Maintain::MoveOutbox { limit, .. }) = &commands[*place] {
                 looked.outbox.insert(*place, outbox::look(&self.pool, *limit).await?);
@@ -72,6 +67,35 @@ impl Inner {
         }
         self.look_for_work(commands, part, round, &mut looked).await?;
         Ok(looked)
+    }
+
+    /// In the first round what is reported of jobs is decided on what is remembered of them.
+    async fn look_for_named(
+        &self,
+        commands: &[Command],
+        part: &[usize],
+        round: usize,
+        looked: &mut Looked,
+    ) -> Result<(), Fault> {
+        let (mut places, mut wanted) = (Vec::new(), Vec::new());
+        for place in part {
+            let Some((tenant, id)) = named(&commands[*place]) else { continue };
+            looked.taken.insert(id);
+            let remembered = if round == 0 { self.recent.take(tenant, id) } else { None };
+            if let Some(seen) = remembered {
+                let found = Found { tenant: Some(TenantState::Active), job: Some(seen) };
+                looked.jobs.insert(*place, found);
+                looked.remembered.insert(*place);
+            } else {
+                places.push(*place);
+                wanted.push((tenant.clone(), id));
+            }
+        }
+        if !wanted.is_empty() {
+            let found = look::jobs(&self.pool, &wanted).await?;
+            looked.jobs.extend(places.into_iter().zip(found));
+        }
+        Ok(())
     }
 
     async fn look_for_work(
@@ -126,13 +150,13 @@ impl Inner {
 }
 
 /// The job that a command is decided on.
-fn named(command: &Command) -> Option<(TenantId, JobId)> {
+fn named(command: &Command) -> Option<(&TenantId, JobId)> {
     let Command::Tenant { tenant, operation, .. } = command else { return None };
     let job = match operation {
         Operation::Retry { job, .. } => *job,
         operation => transition::target(operation)?,
     };
-    Some((tenant.clone(), job))
+    Some((tenant, job))
 }
 
 type Wanted = Vec<(TenantId, JobType, UniqueKey)>;

@@ -2,7 +2,10 @@
 //! expiries, clocks set back and crashes. After each call the store has exactly the jobs that
 //! `tidings_core::Job` alone makes of the same calls, and at the end exactly its events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use tidings_core::{
@@ -16,7 +19,7 @@ use super::{
     TempDir,
 };
 use crate::{
-    Claim, Command, CommandError, Maintain, Operation, Outcome,
+    Claim, Command, CommandError, Maintain, OpenError, Operation, Outcome,
     conformance::{LEASE, ManualClock, World, job_id, one, tenant_id, work},
 };
 
@@ -100,8 +103,16 @@ struct Trial {
 }
 
 fn open(dir: &TempDir, clock: &Arc<ManualClock>) -> World {
-    let config = SqliteConfig::new(dir.path());
-    let store = SqliteStore::open(config, Arc::clone(clock) as _, Arc::new(Constant)).expect("opens");
+    let try_open =
+        || SqliteStore::open(SqliteConfig::new(dir.path()), Arc::clone(clock) as _, Arc::new(Constant));
+    // A program that another test starts has the lock of the last store for as long as it has not become that program.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let store = loop {
+        match try_open() {
+            Err(OpenError::Locked(_)) if Instant::now() < deadline => std::thread::yield_now(),
+            opened => break opened.expect("opens"),
+        }
+    };
     World { store: Arc::new(store), clock: Arc::clone(clock) }
 }
 
