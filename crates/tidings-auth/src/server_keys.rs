@@ -101,6 +101,11 @@ impl ServerKeys {
         Ok(Self::new(data, (master, false), signing, ticket, entropy, clock))
     }
 
+    /// Whether a server alone has made its signing key in this folder.
+    pub fn are_in(data: &Path) -> bool {
+        data.join(SIGNING_FILE).exists()
+    }
+
     /// Reads the keys from the database that the servers share, and makes those that are missing; `data`
     /// is where an administrator's key that is made here is written. Any number that start at once
     /// end with the same keys.

@@ -80,8 +80,10 @@ pub(crate) struct TargetArgs {
     #[arg(long, env = "TIDINGS_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// The credential. A file is better: arguments show in process lists.
-    #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
+    // The environment's credential and tenant are read in `target`: to clap, a variable contradicts a flag as another
+    // flag would.
+    /// The credential. A file is better: arguments show in process lists. [env: TIDINGS_TOKEN]
+    #[arg(long, value_name = "TOKEN", value_parser = secret)]
     pub(crate) token: Option<SecretString>,
 
     /// A file that holds the credential.
@@ -98,8 +100,8 @@ pub(crate) struct TargetArgs {
     )]
     pub(crate) data: PathBuf,
 
-    /// The tenant that an operator's credential acts for [default: default].
-    #[arg(long, env = "TIDINGS_TENANT", value_name = "TENANT")]
+    /// The tenant that an operator's credential acts for. [env: TIDINGS_TENANT] [default: default]
+    #[arg(long, value_name = "TENANT")]
     pub(crate) tenant: Option<TenantId>,
 }
 

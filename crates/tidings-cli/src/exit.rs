@@ -103,7 +103,7 @@ fn code_of(error: &ClientError) -> u8 {
     match error {
         ClientError::Refused(problem) => match problem.status {
             // Whether the mistake was noticed here or there is nothing to the caller.
-            400 | 422 => USAGE,
+            400 | 413 | 422 => USAGE,
             401 | 403 => REFUSED,
             // It says nothing about what was asked for.
             _ if is_foreign(problem) => UNREACHABLE,
@@ -153,6 +153,7 @@ mod tests {
             (405, b"", UNREACHABLE, true),
             (301, b"<html>moved", UNREACHABLE, true),
             (400, b"", USAGE, false),
+            (413, b"", USAGE, false),
             (422, b"", USAGE, false),
             (403, b"<html>no", REFUSED, false),
             (502, b"<html>bad gateway", TEMPORARY, false),

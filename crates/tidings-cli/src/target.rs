@@ -24,7 +24,7 @@ impl TargetArgs {
     /// A client that acts for the right tenant.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let (client, local_key) = self.client()?;
-        if self.tenant.is_some() {
+        if self.tenant()?.is_some() {
             return Ok(client);
         }
         if local_key || needs_tenant(&client).await {
@@ -38,8 +38,8 @@ impl TargetArgs {
     pub(crate) fn client(&self) -> anyhow::Result<(Client, bool)> {
         let Resolved { url, token, local_key } = self.resolve()?;
         let mut builder = Client::builder(url).credential(Credential::fixed(token.expose_secret()));
-        if let Some(tenant) = &self.tenant {
-            builder = builder.tenant(tenant.clone());
+        if let Some(tenant) = self.tenant()? {
+            builder = builder.tenant(tenant);
         }
         Ok((builder.build()?, local_key))
     }
@@ -64,8 +64,16 @@ impl TargetArgs {
         match (&self.token, &self.token_file) {
             (Some(token), _) => Ok(Some(token.clone())),
             (None, Some(file)) => read_secret(file).map(Some),
-            (None, None) => Ok(None),
+            (None, None) => Ok(variable("TIDINGS_TOKEN")?.map(SecretString::from)),
         }
+    }
+
+    fn tenant(&self) -> anyhow::Result<Option<TenantId>> {
+        if let Some(tenant) = &self.tenant {
+            return Ok(Some(tenant.clone()));
+        }
+        let named = variable("TIDINGS_TENANT")?.map(|text| text.parse());
+        named.transpose().map_err(|e| Usage(format!("TIDINGS_TENANT: {e}")).into())
     }
 
     /// The administrator key goes to the data folder's own server only, never to another that `--url` names.
@@ -90,6 +98,11 @@ impl TargetArgs {
         }
         read_secret(&file)
     }
+}
+
+fn variable(name: &str) -> Result<Option<String>, Usage> {
+    let text = std::env::var_os(name).map(std::ffi::OsString::into_string);
+    text.transpose().map_err(|_| Usage(format!("{name} is not UTF-8")))
 }
 
 fn read_secret(file: &Path) -> anyhow::Result<SecretString> {

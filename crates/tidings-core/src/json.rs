@@ -1,8 +1,12 @@
+mod strict;
+
 use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::RawValue;
+
+pub use strict::{StrictJson, StrictObject};
 
 /// One valid JSON value as minified text: no newline can be in it, so that it cannot split a record.
 ///

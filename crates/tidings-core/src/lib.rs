@@ -43,7 +43,7 @@ pub use failure::{Category, Failure};
 pub use filter::{Filter, FilterError, FilterRequest};
 pub use id::{EndpointId, EventId, IdError, JobId, KeyId, ReplayId, ScheduleId, SecretId};
 pub use job::{Job, JobState, NewJob};
-pub use json::{JsonError, RawJson};
+pub use json::{JsonError, RawJson, StrictJson, StrictObject};
 pub use name::{JobType, NameError, ScheduleName, Subject, TenantId, UniqueKey, UserId, WorkerName};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Audience, CredentialId, Grant, GrantError, JobAccess, Principal, Tenants};

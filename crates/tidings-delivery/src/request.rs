@@ -1,11 +1,7 @@
 //! What a WebSocket client may say.
 
-mod once;
-
 use serde_json::{Map, Value};
-use tidings_core::{Filter, FilterRequest};
-
-use once::Once;
+use tidings_core::{Filter, FilterRequest, StrictJson};
 
 use crate::problem::{BAD_FILTER, INVALID_BODY, MALFORMED_JSON, Problem};
 
@@ -19,7 +15,7 @@ pub(crate) enum Request {
 
 impl Request {
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        let Once(value) = serde_json::from_str(text).map_err(|e| {
+        let StrictJson(value) = serde_json::from_str(text).map_err(|e| {
             if e.is_data() {
                 return Problem::new(&INVALID_BODY, format!("The message does not read: {e}."));
             }

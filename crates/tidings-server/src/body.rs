@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Serialize, de::DeserializeOwned};
 
-use tidings_core::format_duration;
+use tidings_core::{StrictObject, format_duration};
 
 use crate::{
     config::Limits,
@@ -132,7 +132,7 @@ pub(crate) struct Nothing {}
 
 /// The fields of an object, to be looked at one by one.
 pub(crate) fn object(text: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-    read(text).map(|Object(fields)| fields)
+    read(text).map(|StrictObject(fields)| fields)
 }
 
 /// What a value says that was read before; `path` is where it stands in the body.
@@ -140,7 +140,7 @@ pub(crate) fn value<T: DeserializeOwned>(value: serde_json::Value, path: &str) -
     serde_path_to_error::deserialize(value).map_err(|error| {
         let inner = error.path().to_string();
         let path = if inner == "." { path.to_owned() } else { format!("{path}.{inner}") };
-        invalid(&path, in_words(&error.inner().to_string()))
+        unfit(path, &error.inner().to_string())
     })
 }
 
@@ -195,20 +195,29 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 fn located(error: &serde_json::Error, path: &str) -> Problem {
     let text = error.to_string();
     // serde_json appends the place; a value's own error knows none.
-    let message = &in_words(text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]));
+    let message = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
     let (line, column) = (error.line(), error.column());
-    if error.is_data() {
+    // To the reader a number that no double can hold is no JSON, and the grammar says otherwise.
+    if error.is_data() || message == "number out of range" {
         let path = if path == "." {
             "$".to_owned()
         } else {
             format!("${}{path}", if path.starts_with('[') { "" } else { "." })
         };
-        return invalid(&path, message);
+        return unfit(path, message);
     }
     Problem::new(
         Kind::MalformedJson,
         format!("The body is not valid JSON at line {line}, column {column}: {message}."),
     )
+}
+
+/// What the reader says of the value at `path`. It finds missing fields at the object that misses them.
+fn unfit(mut path: String, message: &str) -> Problem {
+    if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        path = format!("{path}.{name}");
+    }
+    invalid(&path, in_words(message))
 }
 
 /// The reader's message without names of the program's types.
@@ -270,7 +279,9 @@ mod tests {
             ("nul", Kind::MalformedJson, "line 1"),
             ("{\"n\":\"1\"}", Kind::InvalidBody, "$.n: invalid type"),
             ("{\"n\":300}", Kind::InvalidBody, "$.n: "),
-            ("{}", Kind::InvalidBody, "missing field `n`"),
+            ("{}", Kind::InvalidBody, "$.n: missing field `n`"),
+            ("[{\"n\":1},{}]", Kind::InvalidBody, "$[1].n: missing field `n`"),
+            ("{\"n\":1e400}", Kind::InvalidBody, "$.n: number out of range"),
             ("{\"n\":1,\"m\":2}", Kind::InvalidBody, "unknown field `m`"),
             ("{\"n\":1,\"n\":2}", Kind::InvalidBody, "duplicate field"),
             ("[{\"n\":1},{\"n\":false}]", Kind::InvalidBody, "$[1].n: "),

@@ -4,7 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
-use tidings_core::{Cursor, Filter, FilterError, Principal, UserId, Verbosity};
+use tidings_core::{Cursor, Filter, FilterError, Principal, Seq, UserId, Verbosity};
 
 use crate::problem::{Kind, Problem};
 
@@ -41,6 +41,16 @@ impl Params {
             bad(format!("The parameter {name} is a whole number from {min} to {max}."))
         })?;
         Ok(Some(number))
+    }
+
+    /// The number of an event in its log.
+    pub(crate) fn take_seq(&mut self, name: &str) -> Result<Option<Seq>, Problem> {
+        let Some(text) = self.take_text(name)? else { return Ok(None) };
+        let number = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        let number = number.filter(|n| *n <= Seq::MAX.get()).ok_or_else(|| {
+            bad(format!("The parameter {name} is a seq: a whole number from 0 to {}.", Seq::MAX))
+        })?;
+        Ok(Some(Seq::new(number)))
     }
 
     /// The cursor `name`; one that does not read is a problem of its own type.
@@ -148,7 +158,18 @@ mod tests {
         assert!(params("colour=red").finish().is_err());
         assert!(params("limit=5&limit=6").take_number("limit", 1..=10).is_err());
         for bad in ["0", "11", "+5", "-1", "5.0", "", "x", "99999999999"] {
-            assert!(params(&format!("limit={bad}")).take_number("limit", 1..=10).is_err(), "{bad}");
+            let error = params(&format!("limit={bad}")).take_number("limit", 1..=10).expect_err("refused");
+            assert_eq!(error.detail(), "The parameter limit is a whole number from 1 to 10.", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_seq_says_what_it_is() {
+        assert_eq!(params("seq=7").take_seq("seq").expect("valid"), Some(Seq::new(7)));
+        assert_eq!(params("").take_seq("seq").expect("absent"), None);
+        for bad in ["", "-1", "+1", "x", "1.0", "9007199254740992", "99999999999999999999"] {
+            let error = params(&format!("seq={bad}")).take_seq("seq").expect_err("refused");
+            assert!(error.detail().starts_with("The parameter seq is a seq: a whole number"), "{bad}");
         }
     }
 

@@ -1,7 +1,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use tidings_auth::TokenRequest;
+use tidings_auth::{ServerKeys, TokenRequest};
 use tidings_core::{Pattern, Scope, ScopeSet, TenantId, UserId};
 use tidings_server::{
     config::{Config, StoreChoice},
@@ -61,15 +61,17 @@ impl Token {
     }
 }
 
-/// A mistyped folder must not become one with keys of its own.
+/// No folder becomes one with keys of its own, that no server has: a mistyped one, or that of a server on PostgreSQL.
 fn check_folder(config: &Config) -> anyhow::Result<()> {
     let data = &config.server.data;
-    if matches!(config.server.store_choice()?, StoreChoice::Sqlite) && !data.is_dir() {
-        let message = format!(
-            "there is no data folder {}: name the server's with --data, or start one with `tidings serve`",
-            data.display()
-        );
-        return Err(Usage(message).into());
+    if matches!(config.server.store_choice()?, StoreChoice::Postgres(_)) || ServerKeys::are_in(data) {
+        return Ok(());
     }
-    Ok(())
+    let missing = if data.is_dir() { "no signing key in the data folder" } else { "no data folder" };
+    let message = format!(
+        "there is {missing} {}: name the server's with --data, or start one with `tidings serve`; for servers on \
+         PostgreSQL, name their database with --store-file, --store or --config",
+        data.display()
+    );
+    Err(Usage(message).into())
 }

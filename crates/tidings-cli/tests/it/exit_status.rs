@@ -35,9 +35,12 @@ fn scripts_can_tell_why_a_command_failed() {
 #[test]
 fn what_the_server_finds_wrong_is_wrong_usage() {
     let server = Server::start(&[]);
+    // More than limits.event_bytes: 413.
+    let large = format!("\"{}\"", "x".repeat(70_000));
     let cases: &[&[&str]] = &[
         &["publish", "A.b"],
         &["publish", "job.x"],
+        &["publish", "a.b", &large],
         &["jobs", "enqueue", "x", "--priority", "5000"],
         &["jobs", "enqueue", "x", "--max-attempts", "0"],
         &["jobs", "list", "--owner", "me"],

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::site::{As, PATIENCE, Site, configured, folder, start};
 
-static POSTGRES: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+pub(crate) static POSTGRES: LazyLock<Postgres> = LazyLock::new(Postgres::start);
 
 const MASTER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
@@ -30,6 +30,15 @@ impl Settings {
 
     pub(crate) fn and(&self, more: &str) -> Self {
         Self(self.0.iter().cloned().chain([more.to_owned()]).collect())
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.0[0].split_once('=').expect("a setting has a value").1
+    }
+
+    /// Its name.
+    pub(crate) fn database(&self) -> &str {
+        self.url().rsplit('/').next().expect("a URL ends with the database")
     }
 
     pub(crate) fn list(&self) -> Vec<&str> {
@@ -88,8 +97,10 @@ async fn a_worker_that_waits_at_one_node_gets_what_another_enqueues() {
     let wanted = json!({"worker": "w", "types": ["index"], "wait_s": 30});
     let waiting = two.post("/api/v1/leases", &who, &wanted);
     let enqueueing = async {
-        // It waits by then or looks soon after: either way it must hear of it.
-        sleep(Duration::from_millis(200)).await;
+        // Node two's claims are decided in their order: when one that does not wait has its answer, the other
+        // has looked, has found nothing, and waits.
+        let at_once = json!({"worker": "v", "types": ["index"], "wait_s": 0});
+        assert_eq!(two.post("/api/v1/leases", &who, &at_once).await.ok(200)["leases"], json!([]));
         one.enqueue(&who, json!({"type": "index"})).await
     };
     let began = Instant::now();
@@ -239,9 +250,8 @@ async fn what_a_users_transaction_left_in_the_outbox_is_in_the_log_soon() {
     let settings = Settings::fresh();
     let one = Site::with(&settings.list()).await;
     let who = one.operator("acme");
-    let database = settings.0[0].rsplit('/').next().expect("a name").to_owned();
     POSTGRES.psql(
-        &database,
+        settings.database(),
         "SELECT tidings.allow('postgres', 'acme'); SELECT tidings.publish('acme', 'note.created', '{\"n\":1}')",
     );
     until("the event is there", async || {

@@ -14,6 +14,7 @@ mod leases;
 mod lifecycle;
 mod mount;
 mod openapi;
+mod outbox;
 mod places;
 mod schedules;
 mod site;

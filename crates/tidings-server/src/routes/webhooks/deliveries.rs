@@ -38,7 +38,7 @@ pub(crate) async fn deliveries(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let limit = params.take_number("limit", 1..=1_000)?.unwrap_or(100) as usize;
-    let (state, seq) = (params.take_text("state")?, params.take::<u64>("seq")?);
+    let (state, seq) = (params.take_text("state")?, params.take_seq("seq")?);
     let cursor = params.take_text("cursor")?.map(|text| place(&text)).transpose()?;
     params.finish()?;
     visible(&*store, &access, id).await?;
@@ -46,7 +46,7 @@ pub(crate) async fn deliveries(
     let page = match (state.as_deref(), seq) {
         (None, seq) => {
             let before = cursor.map(|n| AttemptPlace { endpoint: id, n });
-            let query = AttemptQuery { endpoint: Some(id), seq: seq.map(Seq::new), before, limit };
+            let query = AttemptQuery { endpoint: Some(id), seq, before, limit };
             attempts(webhooks, tenant, query).await?
         }
         (Some(state @ ("dead" | "retrying")), None) => {

@@ -6,7 +6,7 @@ use std::{
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::json;
-use tidings_core::{EndpointId, Seq};
+use tidings_core::EndpointId;
 use tidings_store::{AttemptPlace, AttemptQuery, Store};
 
 use crate::{
@@ -36,11 +36,11 @@ pub(crate) async fn of_event(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let limit = params.take_number("limit", 1..=1_000)?.unwrap_or(100) as usize;
-    let seq = params.take::<u64>("seq")?;
+    let seq = params.take_seq("seq")?;
     let before = params.take_text("cursor")?.map(|text| place(&text)).transpose()?;
     params.finish()?;
     let missing = || Problem::new(Kind::BadParameter, "The parameter seq is needed: the event's number.");
-    let seq = Seq::new(seq.ok_or_else(missing)?);
+    let seq = seq.ok_or_else(missing)?;
     let webhooks = kept(&*store)?;
     let query = AttemptQuery { endpoint: None, seq: Some(seq), before, limit };
     let page = webhooks.attempts(&access.tenant, query).await.map_err(|e| refusal::of_read(&e))?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use tidings_core::{EndpointId, ReplayId, Seq, TenantId, Timestamp};
+use tidings_core::{EndpointId, ReplayId, Seq, StrictObject, TenantId, Timestamp};
 use tidings_store::{Journal, Operation, Outcome, ReplayWhat, Store};
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) async fn replay(
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
     State(ids): State<Ids>,
-    Json(fields): Json<Map<String, Value>>,
+    Json(StrictObject(fields)): Json<StrictObject>,
 ) -> Result<Response, Problem> {
     visible(&*store, &access, id).await?;
     let what = wanted(&*store, &access.tenant, ids.replay(), fields).await?;

@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use serde_json::{Map, Value};
-use tidings_core::{Endpoint, EndpointId, parse_duration, webhook::SecretKind};
+use serde_json::Value;
+use tidings_core::{Endpoint, EndpointId, StrictObject, parse_duration, webhook::SecretKind};
 use tidings_store::{EndpointChange, Journal, Operation, Store};
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) async fn rotate_secret(
     State(journal): State<Journal>,
     State(endpoints): State<Endpoints>,
     State(ids): State<Ids>,
-    OptionalJson(mut fields): OptionalJson<Map<String, Value>>,
+    OptionalJson(StrictObject(mut fields)): OptionalJson<StrictObject>,
 ) -> Result<Response, Problem> {
     let (wanted, overlap) =
         (secret_kind(fields.remove("secret_kind").as_ref())?, overlap(fields.remove("overlap"))?);

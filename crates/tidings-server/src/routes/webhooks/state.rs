@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use serde_json::{Map, Value};
-use tidings_core::EndpointId;
+use tidings_core::{EndpointId, StrictObject};
 use tidings_store::{EndpointChange, Journal, Operation, Store};
 
 use crate::{
@@ -50,7 +49,7 @@ pub(crate) async fn enable(
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
     State(ids): State<Ids>,
-    OptionalJson(mut fields): OptionalJson<Map<String, Value>>,
+    OptionalJson(StrictObject(mut fields)): OptionalJson<StrictObject>,
 ) -> Result<Response, Problem> {
     let from = resume(fields.remove("from"))?;
     finish(&fields)?;

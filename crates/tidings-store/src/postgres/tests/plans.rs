@@ -13,6 +13,38 @@ fn enqueue(job: NewJob) -> Command {
     in_tenant("acme", Operation::Enqueue { jobs: vec![job], idempotency: None })
 }
 
+/// A call of a function in its schema: what is not given is null.
+fn call(database: &str, function: &str, given: &[(&str, &str)]) -> String {
+    let names = SERVER.psql(
+        database,
+        &format!(
+            "SELECT name FROM pg_proc, unnest(proargnames, proargmodes) AS x(name, mode)
+             WHERE oid = 'tidings.{function}'::regproc AND mode = 'i'"
+        ),
+    );
+    assert!(given.iter().all(|(name, _)| names.lines().any(|known| known == *name)), "{names}");
+    let value = |name| given.iter().find(|(known, _)| *known == name).map_or("NULL", |(_, value)| *value);
+    let arguments: Vec<_> = names.lines().map(|name| format!("{name} => {}", value(name))).collect();
+    format!("tidings.{function}({})", arguments.join(", "))
+}
+
+/// Runs this in one transaction, and asks how many rows its statements fetched by indexes of `tables`.
+fn fetched<const N: usize>(database: &str, script: &str, tables: [&str; N]) -> [u64; N] {
+    let read = |table: &str| {
+        format!(
+            "SELECT '{table} fetched', coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+             WHERE schemaname = 'tidings' AND relname = '{table}';"
+        )
+    };
+    let reads: String = tables.iter().map(|table| read(table)).collect();
+    let told = SERVER.psql(database, &format!("BEGIN; {script}; {reads} ROLLBACK"));
+    tables.map(|table| {
+        let prefix = format!("{table} fetched|");
+        let count = told.lines().find_map(|line| line.strip_prefix(prefix.as_str())).expect("it is told");
+        count.parse().expect("a number")
+    })
+}
+
 /// A database whose tables are not analysed.
 async fn one_job() -> (String, PostgresStore) {
     let (name, url) = named_database();
@@ -29,11 +61,82 @@ async fn jobs_are_looked_up_by_their_whole_key() {
                     SELECT array_agg(tenant_id), array_agg(id) FROM (SELECT * FROM tidings.jobs LIMIT 20) j
                 ) AS k(tenants, ids), LATERAL tidings.look_jobs(tenants, ids)";
     // One session: it plans with one job there, and keeps the plan.
-    let read = "SELECT 'read', coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
-                WHERE schemaname = 'tidings' AND relname = 'jobs'";
-    let told = SERVER.psql(&name, &format!("BEGIN; {look}; {FILL}; {look}; {read}; ROLLBACK"));
-    let fetched = told.lines().find_map(|line| line.strip_prefix("read|")).expect("it is told");
-    assert_eq!(fetched, "21", "one row for each job that is looked for: {told}");
+    let rows = fetched(&name, &format!("{look}; {FILL}; {look}"), ["jobs"]);
+    assert_eq!(rows, [21], "one for each job that is looked for");
+}
+
+#[tokio::test]
+async fn who_holds_unique_keys_is_asked_of_their_index() {
+    let (name, _store) = one_job().await;
+    let look = |keys: u32| {
+        format!(
+            "SELECT count(job) FROM (
+                 SELECT array_agg('acme'::text), array_agg('work'::text), array_agg(n::text) FROM generate_series(1, {keys}) n
+             ) AS k(tenants, types, keys), LATERAL tidings.look_unique(tenants, types, keys)"
+        )
+    };
+    let rows = fetched(&name, &format!("{}; {FILL}; {}", look(1), look(500)), ["jobs", "tenants"]);
+    assert_eq!(rows, [500, 501], "one for each key that is held");
+}
+
+#[tokio::test]
+async fn reports_find_their_endpoints_by_their_whole_key() {
+    let (name, _store) = one_job().await;
+    let report = call(
+        &name,
+        "report",
+        &[
+            ("p_writer", "gen_random_uuid()"),
+            ("p_n", "1"),
+            ("p_timeline", "tidings.timeline()"),
+            ("r_tenant", "tenants"),
+            ("r_endpoint", "ids"),
+            ("r_generation", "ones"),
+            ("r_cursor", "ones"),
+            ("r_failing", "nos"),
+            ("r_failing_since", "ones"),
+            ("r_disable", "texts"),
+            ("y_report", "places"),
+            ("y_id", "ids"),
+            ("y_position", "ones"),
+            ("x_report", "places"),
+            ("x_seq", "ones"),
+        ],
+    );
+    let report = format!(
+        "SELECT count(*) FROM (
+             SELECT array_agg(tenant_id::text), array_agg(id), array_agg(1::bigint), array_agg(false),
+                    array_agg(NULL::text), array_agg(n::integer)
+             FROM (SELECT e.tenant_id, e.id, row_number() OVER () AS n FROM tidings.endpoints e) e
+         ) AS e(tenants, ids, ones, nos, texts, places), LATERAL {report}"
+    );
+    let put = |tenant: &str, count: u32| {
+        format!(
+            "WITH made AS (
+                 INSERT INTO tidings.endpoints (tenant_id, life, id, partition, change, spec, grant_json, secrets,
+                                                state, cursor, generation, created_at)
+                 SELECT {tenant}, 1, gen_random_uuid(), 0, 0, '', '', '', 0, 0, 1, 0 FROM generate_series(1, {count}) n
+                 RETURNING tenant_id, life, id
+             ), replayed AS (INSERT INTO tidings.replays SELECT tenant_id, life, id, id, 1, 9, 0, 0 FROM made)
+             INSERT INTO tidings.deliveries
+             SELECT tenant_id, life, id, seq, id, '', false, 1, 0 FROM made, generate_series(1, 10) seq"
+        )
+    };
+    // Many of one tenant, and one of each of many: planned with one endpoint there, and with all of them.
+    let fill = format!(
+        "INSERT INTO tidings.tenants SELECT 'of-' || n, 1, 0, 'e', 1, 1, 0, 0 FROM generate_series(1, 250) n; {}; {}",
+        put("'acme'", 250),
+        put("'of-' || n", 250)
+    );
+    let first = put("'acme'", 1);
+    for (script, reports) in
+        [(format!("{first}; {report}; {fill}; {report}"), 502), (format!("{first}; {fill}; {report}"), 501)]
+    {
+        let rows = fetched(&name, &script, ["tenants", "endpoints", "deliveries", "replays"]);
+        // Each looks at its tenant, locks and updates its endpoint, updates its replay and looks whether it is over.
+        // Each endpoint's delivery goes once.
+        assert_eq!(rows, [reports, 2 * reports, 501, 2 * reports]);
+    }
 }
 
 #[tokio::test]
@@ -61,4 +164,36 @@ async fn whether_a_unique_key_is_held_is_asked_of_its_index() {
         }
         assert!(std::time::Instant::now() < deadline, "the server counts nothing");
     }
+}
+
+#[tokio::test]
+async fn changed_jobs_are_found_by_their_whole_key() {
+    let (name, _store) = one_job().await;
+    let advance = call(
+        &name,
+        "advance",
+        &[
+            ("p_writer", "gen_random_uuid()"),
+            ("p_n", "1"),
+            ("p_timeline", "tidings.timeline()"),
+            ("t_id", "'{acme}'"),
+            ("t_events", "'{0}'"),
+            ("c_tenant", "ones"),
+            ("c_id", "ids"),
+            ("c_before", "versions"),
+            ("c_state", "states"),
+            ("c_attempt", "ones"),
+            ("c_lease_no", "versions"),
+            ("c_run_at", "versions"),
+            ("c_cancel_requested", "nos"),
+        ],
+    );
+    let advance = format!(
+        "SELECT count(moved) FROM (
+             SELECT array_agg(id), array_agg(1), array_agg(version), array_agg(1::smallint), array_agg(false)
+             FROM (SELECT * FROM tidings.jobs LIMIT 500) j
+         ) AS j(ids, ones, versions, states, nos), LATERAL {advance}"
+    );
+    let rows = fetched(&name, &format!("{advance}; {FILL}; {advance}"), ["jobs"]);
+    assert_eq!(rows, [501], "one for each job that is changed");
 }
