@@ -57,7 +57,7 @@ mod tests {
         for _ in 0..10_000 {
             let (gone, hint) = departure(spread, comeback, &SystemEntropy);
             assert!(gone <= spread && hint <= comeback + Duration::from_millis(500));
-            let back = gone + hint - Duration::from_millis(500);
+            let back = (gone + hint).saturating_sub(Duration::from_millis(500));
             tenths[(back.as_secs_f64() / 30.0 * 10.0) as usize % 10] += 1;
         }
         assert!(tenths.iter().all(|count| (800..1_200).contains(count)), "{tenths:?}");
