@@ -10,16 +10,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 use parking_lot::Mutex;
+use tidings_core::{Clock, Exceeded, Quota};
 
 use crate::{
     problem::{Kind, Problem},
-    rates::{Exceeded, Quota, Rates},
+    rates::Rates,
     settings::Settings,
 };
 
@@ -30,9 +31,9 @@ const ADDRESSES_MAX: usize = 65_536;
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     settings: Settings,
+    clock: Arc<dyn Clock>,
     upgrades: Rates<Address>,
     /// As many as streams are open or being opened.
     streams: Mutex<HashMap<Address, u32, RandomState>>,
@@ -57,9 +58,10 @@ struct Place {
 }
 
 impl Addresses {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Shared {
             settings,
+            clock,
             upgrades: Rates::new(ADDRESSES_MAX),
             streams: Mutex::default(),
             warned: AtomicBool::new(false),
@@ -90,8 +92,7 @@ impl Addresses {
         let of = Address::of(client);
         let limits = self.0.settings.get().limits.clone();
         if let Some(rate) = limits.upgrades_per_ip.0 {
-            let quota = Quota { rate: rate.0, burst: rate.0.count.saturating_mul(2) };
-            let spent = self.0.upgrades.spend(of, quota, 1, Instant::now());
+            let spent = self.0.upgrades.spend(of, Quota::twice(rate.0), 1, self.0.clock.now());
             spent.map_err(|Exceeded(wait)| too_fast(wait))?;
         }
         let mut streams = self.0.streams.lock();
@@ -111,6 +112,12 @@ impl Address {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
             ip @ IpAddr::V4(_) => ip,
         })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Addresses")
     }
 }
 
@@ -150,7 +157,7 @@ mod tests {
         let mut config = Config::default();
         config.limits.upgrades_per_ip = Off::OFF;
         change(&mut config);
-        Addresses::new(Settings::new(config))
+        Addresses::new(Settings::new(config), Arc::new(tidings_core::SystemClock))
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -1,5 +1,5 @@
 //! What every request passes, outermost first: its id, the rendering of problems, metrics, whether it is HTTP of one
-//! meaning, the limits of its address, panics, CORS, the encoding of its body.
+//! meaning, the limits of its address, what is told of quotas, panics, CORS, the encoding of its body.
 //! Then the route; there credential, scope and look-up, in this order.
 
 mod address;
@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     app::App,
     problem::{self, Kind, Problem},
-    request_id,
+    quotas, request_id,
     routes::table,
 };
 
@@ -31,6 +31,7 @@ impl App {
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
             .layer(middleware::from_fn(unfit::refuse))
             .layer(middleware::from_fn_with_state(self.clone(), address::limit))
+            .layer(middleware::from_fn(quotas::tell))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))
             .layer(cors::layer(self.settings()))
             .layer(middleware::from_fn(encoding::refuse));

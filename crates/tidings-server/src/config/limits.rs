@@ -19,6 +19,19 @@ pub struct Limits {
     pub upgrades_per_ip: Off<RateText>,
     /// Inbound messages of one WebSocket; a burst of twice as many is taken.
     pub messages_per_connection: Off<RateText>,
+    /// Requests of one tenant on this node, as all of these a burst of twice as many; beyond it 429.
+    pub requests_per_tenant: Off<RateText>,
+    /// … of one API key, or of one user's tokens.
+    pub requests_per_key: Off<RateText>,
+    /// Events that one tenant publishes.
+    pub publishes_per_tenant: Off<RateText>,
+    pub publishes_per_key: Off<RateText>,
+    /// Jobs that one tenant enqueues.
+    pub enqueues_per_tenant: Off<RateText>,
+    pub enqueues_per_key: Off<RateText>,
+    /// Bytes of the bodies of one tenant's requests.
+    pub bytes_per_tenant: Off<RateText>,
+    pub bytes_per_key: Off<RateText>,
     /// Bytes of an inbound WebSocket message; beyond it 1009.
     pub frame_bytes: usize,
     /// Bytes of a request's body; beyond it 413.
@@ -50,6 +63,14 @@ impl Default for Limits {
             connections_per_tenant: Off::OFF,
             upgrades_per_ip: Off::at(RateText::per_second(10)),
             messages_per_connection: Off::at(RateText::per_second(20)),
+            requests_per_tenant: Off::at(RateText::per_second(2_000)),
+            requests_per_key: Off::at(RateText::per_second(1_000)),
+            publishes_per_tenant: Off::at(RateText::per_second(5_000)),
+            publishes_per_key: Off::at(RateText::per_second(2_500)),
+            enqueues_per_tenant: Off::at(RateText::per_second(2_000)),
+            enqueues_per_key: Off::at(RateText::per_second(1_000)),
+            bytes_per_tenant: Off::at(RateText::per_second(20_000_000)),
+            bytes_per_key: Off::at(RateText::per_second(10_000_000)),
             frame_bytes: 1 << 20,
             body_bytes: 1 << 20,
             event_bytes: 64 << 10,

@@ -15,6 +15,7 @@ mod lifecycle;
 mod mount;
 mod openapi;
 mod places;
+mod quotas;
 mod schedules;
 mod site;
 mod tenants;

@@ -17,6 +17,7 @@ use crate::{
     ids::Ids,
     object::Object,
     problem::{Kind, Problem},
+    quotas::Metered,
     settings::Settings,
 };
 
@@ -128,7 +129,7 @@ pub(crate) struct BackoffRequest {
     ),
 )]
 pub(crate) async fn enqueue(
-    access: Access<may::WriteJobs>,
+    access: Access<may::EnqueueJobs>,
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
     State(settings): State<Settings>,
@@ -141,8 +142,10 @@ pub(crate) async fn enqueue(
     let jobs =
         requests.try_map(|path, request| request.into_job(path, &access.principal, &limits.limits, &ids))?;
     let one = jobs.is_one();
+    let jobs = jobs.into_vec();
+    access.spend(Metered::Enqueues, jobs.len())?;
     let idempotency = key.under("POST /jobs", &access.principal, &text);
-    let operation = Operation::Enqueue { jobs: jobs.into_vec(), idempotency };
+    let operation = Operation::Enqueue { jobs, idempotency };
     match submit(&journal, access.command(operation)?).await? {
         Outcome::Enqueued(enqueued) => {
             let shown = held::shown(&*store, &access, &enqueued).await?;
