@@ -31,6 +31,8 @@ pub struct Meter {
     until: u128,
     /// When something was spent last.
     seen: Timestamp,
+    /// How long one of it took to come back by the quota of then.
+    interval: u128,
 }
 
 /// Whoever reads the clock first may come second: so much is no sign that it was set back.
@@ -68,7 +70,7 @@ impl Quota {
 
 impl Meter {
     /// Nothing is spent.
-    pub const NEW: Self = Self { until: 0, seen: Timestamp::from_micros(0) };
+    pub const NEW: Self = Self { until: 0, seen: Timestamp::from_micros(0), interval: 0 };
 
     /// Spends `cost`. What costs more than the whole quota waits until all of it is there, and is paid for afterwards.
     pub fn spend(&mut self, quota: Quota, cost: u32, now: Timestamp) -> Result<Left, Exceeded> {
@@ -80,7 +82,7 @@ impl Meter {
 
     /// What spending `cost` would leave.
     pub fn look(&mut self, quota: Quota, cost: u32, now: Timestamp) -> Result<Left, Exceeded> {
-        self.follow(now);
+        self.follow(quota, now);
         let (debt, whole, cost) = (self.until.saturating_sub(picos(now)), quota.whole(), quota.cost(cost));
         let needed = debt + cost.min(whole);
         if needed > whole {
@@ -90,19 +92,30 @@ impl Meter {
         Ok(Left { remaining, full_in: duration(debt + cost) })
     }
 
-    /// Goes back with a clock that was set back, so that nobody waits for the time that it has lost.
-    fn follow(&mut self, now: Timestamp) {
+    /// Goes back with a clock that was set back, so that nobody waits for the time that it has lost; and where the rate has
+    /// changed, takes as many as were spent for spent.
+    fn follow(&mut self, quota: Quota, now: Timestamp) {
         let back = self.seen.since(now);
         if back > CLOCKS_DIFFER {
             self.until = self.until.saturating_sub(back.as_nanos() * 1_000);
             self.seen = now;
+        }
+        let interval = quota.interval();
+        if self.interval != interval {
+            let debt = self.until.saturating_sub(picos(now));
+            if self.interval > 0 && debt > 0 {
+                self.until = picos(now) + debt * interval / self.interval;
+            }
+            self.interval = interval;
         }
     }
 
     /// Takes the next turn and says when it is: now or later. Turns are handed out in order, so whoever holds one is
     /// overtaken by nobody.
     pub fn reserve(&mut self, quota: Quota, now: Timestamp) -> Timestamp {
+        self.follow(quota, now);
         self.until = self.until.max(picos(now)) + quota.interval();
+        self.seen = now;
         let turn = self.until.saturating_sub(quota.whole()) / 1_000_000;
         now.max(Timestamp::from_micros(turn as i64))
     }
@@ -168,6 +181,20 @@ mod tests {
         assert!(spend(&mut meter, TEN, 20, 3_600_000).is_ok());
         assert_eq!(spend(&mut meter, TEN, 1, 0), Err(Exceeded(Duration::from_millis(100))), "as before");
         assert!(spend(&mut meter, TEN, 1, 100).is_ok() && spend(&mut meter, TEN, 1, 100).is_err());
+    }
+
+    #[test]
+    fn under_another_rate_as_many_are_spent_as_before() {
+        let slow = Quota::twice(Rate { count: 10, per: Duration::from_hours(1) });
+        let mut meter = Meter::NEW;
+        assert!(spend(&mut meter, slow, 20, 0).is_ok() && spend(&mut meter, slow, 1, 0).is_err());
+        let fast = Quota::twice(Rate { count: 100, per: Duration::from_secs(1) });
+        assert_eq!(spend(&mut meter, fast, 1, 0).map(|left| left.remaining), Ok(179));
+        assert_eq!(
+            spend(&mut meter, slow, 1, 0),
+            Err(Exceeded(Duration::from_mins(12))),
+            "of twenty, 21 are spent"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tidings_core::{Clock, Exceeded, Quota};
 
 use crate::{
+    config::ForwardedHeader,
     problem::{Kind, Problem},
     rates::Rates,
     settings::Settings,
@@ -76,10 +77,14 @@ impl Addresses {
         if trusted(peer) {
             return forwarded::client(peer, server.forwarded_header, headers, trusted);
         }
-        if headers.contains_key(server.forwarded_header.name()) && !self.0.warned.swap(true, Relaxed) {
+        let said = ForwardedHeader::ALL
+            .map(ForwardedHeader::name)
+            .into_iter()
+            .find(|name| headers.contains_key(name));
+        if let Some(header) = said.filter(|_| !self.0.warned.swap(true, Relaxed)) {
             tracing::warn!(
                 %peer,
-                header = server.forwarded_header.name().as_str(),
+                header = header.as_str(),
                 "a request says for whom it was forwarded, by a peer that server.trusted_proxies does not name: if that is \
                  a proxy of yours, name it, else all its clients count as one address"
             );
@@ -202,6 +207,11 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
+        let other: HeaderMap =
+            [(http::header::FORWARDED, "for=192.0.2.7".parse().expect("a value"))].into_iter().collect();
+        let strict = addresses(|_| {});
+        assert_eq!(strict.client("203.0.113.9:5".parse().expect("an address"), &other), ip("203.0.113.9"));
+        assert!(strict.0.warned.load(Relaxed), "of either header");
         let trusting = addresses(|config| {
             config.server.trusted_proxies =
                 vec![serde_json::from_value("10.0.0.0/8".into()).expect("a network")];

@@ -186,7 +186,8 @@ async fn read_whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(Kind::TooLarge, format!("The body is larger than {limit} bytes (limits.body_bytes)."))
+    let detail = format!("The body is larger than {limit} bytes (limits.body_bytes).");
+    Problem::new(Kind::TooLarge, detail).with("limit", "limits.body_bytes")
 }
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {

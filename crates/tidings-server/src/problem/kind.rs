@@ -108,7 +108,7 @@ kinds! {
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
-    /// Too many changes are waiting. Nothing was done: repeat it after `Retry-After`.
+    /// Too many changes are waiting, or too many requests are being answered. Nothing was done: repeat it after `Retry-After`.
     Busy = "busy", SERVICE_UNAVAILABLE, "The server is busy";
     /// The store cannot be reached. Nothing was done: repeat it after `Retry-After`.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The server is not available";

@@ -3,7 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::Request};
+use axum::{body::Body, extract::Request, response::Response};
+use futures_util::FutureExt as _;
 use http::Method;
 use serde_json::{Value, json};
 use tidings_auth::{ServerKeys, TokenRequest};
@@ -148,8 +149,10 @@ async fn events_and_jobs_are_counted_one_by_one_and_a_batch_passes_whole_or_not_
     clock.forward(Duration::from_millis(250));
     site.act(&path("retry"), &two).await.ok(201);
     // More than there ever is at once: when all of it is there, and paid for afterwards.
+    refused(&enqueue(&site, &one, 16).await, "limits.enqueues_per_tenant", 1);
+    clock.forward(Duration::from_millis(250));
     refused(&enqueue(&site, &one, 16).await, "limits.enqueues_per_tenant", 2);
-    clock.forward(Duration::from_secs(2));
+    clock.forward(Duration::from_millis(1_750));
     enqueue(&site, &one, 16).await.ok(201);
     refused(&enqueue(&site, &one, 1).await, "limits.enqueues_per_tenant", 3);
     site.close().await;
@@ -287,11 +290,54 @@ async fn a_reload_changes_the_limits_for_those_who_are_counted_already() {
     answer.ok(200);
     assert!(!answer.headers.contains_key("ratelimit"), "what is not limited is not told");
     site.app.reload(&configured(site.folder(), &["limits.requests_per_tenant=5/s"])).expect("reloads");
-    for _ in 0..5 {
+    // Two of what are now ten were spent.
+    for _ in 0..8 {
         read(&site, &who).await.ok(200);
     }
     refused(&read(&site, &who).await, "limits.requests_per_tenant", 1);
     let unknown = site.send(Method::GET, "/api/v1/events", Some(&As::bearer("tdk_x")), &[], None).await;
     assert_eq!(unknown.problem(401), "unauthorized", "who is nobody is counted for nobody");
     site.close().await;
+}
+
+#[tokio::test]
+async fn so_many_requests_are_answered_at_one_time_and_health_besides() {
+    let (site, _) = site(&["limits.requests_in_flight=3"]).await;
+    let who = site.operator("acme");
+    let begin = || {
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        let request = Request::post("/api/v1/events").body(never).expect("a request");
+        let mut answer = Box::pin(site.raw(with(request, &who)));
+        assert!((&mut answer).now_or_never().is_none(), "its body never comes");
+        answer
+    };
+    let mut held: Vec<std::pin::Pin<Box<dyn Future<Output = Response> + '_>>> =
+        vec![begin(), begin(), begin()];
+    let refused = read(&site, &who).await;
+    assert_eq!(refused.problem(503), "busy");
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.json()["limit"], "limits.requests_in_flight");
+    site.get("/health/live", &who).await.ok(200);
+    held.pop();
+    // A stream holds no place once it has begun.
+    for _ in 0..4 {
+        let mut request = Request::get("/api/v1/events").body(Body::empty()).expect("a request");
+        request.headers_mut().insert("accept", "text/event-stream".parse().expect("a value"));
+        held.push(Box::pin(std::future::ready(site.raw(with(request, &who)).await)) as _);
+    }
+    read(&site, &who).await.ok(200);
+    held.push(begin());
+    assert_eq!(read(&site, &who).await.problem(503), "busy");
+    drop(held);
+    read(&site, &who).await.ok(200);
+    site.close().await;
+}
+
+fn with(mut request: Request, who: &As) -> Request {
+    let headers = request.headers_mut();
+    headers.insert("authorization", format!("Bearer {}", who.token()).parse().expect("a value"));
+    headers.insert("x-tidings-tenant", "acme".parse().expect("a value"));
+    headers.insert("content-type", "application/json".parse().expect("a value"));
+    request
 }

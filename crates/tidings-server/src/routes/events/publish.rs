@@ -118,7 +118,7 @@ impl PublishRequest {
         if data.len() > limits.event_bytes {
             let max = limits.event_bytes;
             let detail = format!("{path}.data is larger than {max} bytes (limits.event_bytes).");
-            return Err(Problem::new(Kind::TooLarge, detail));
+            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
         }
         access::may_write_about(principal, self.subject.as_ref())?;
         Ok(NewEvent {

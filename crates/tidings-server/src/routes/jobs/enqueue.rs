@@ -184,10 +184,8 @@ impl EnqueueRequest {
         let payload = self.payload.unwrap_or_else(RawJson::null);
         if payload.len() > limits.event_bytes {
             let max = limits.event_bytes;
-            return Err(Problem::new(
-                Kind::TooLarge,
-                format!("{path}.payload is larger than {max} bytes (limits.event_bytes)."),
-            ));
+            let detail = format!("{path}.payload is larger than {max} bytes (limits.event_bytes).");
+            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
         }
         access::may_write_about(principal, self.subject.as_ref())?;
         let mut spec = JobSpec::new(self.r#type, payload);
