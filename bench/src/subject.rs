@@ -51,11 +51,19 @@ impl Shared {
 }
 
 /// The load is one user at one address.
-const ROOMY: [&str; 4] = [
+const ROOMY: [&str; 12] = [
     "limits.connections=20000",
     "limits.connections_per_ip=off",
     "limits.upgrades_per_ip=off",
     "limits.connections_per_user=off",
+    "limits.requests_per_tenant=off",
+    "limits.requests_per_key=off",
+    "limits.publishes_per_tenant=off",
+    "limits.publishes_per_key=off",
+    "limits.enqueues_per_tenant=off",
+    "limits.enqueues_per_key=off",
+    "limits.bytes_per_tenant=off",
+    "limits.bytes_per_key=off",
 ];
 
 const TENANT: &str = "bench";

@@ -29,8 +29,19 @@ pub const ALL_SCOPES: &str =
     "jobs:read:all jobs:write jobs:work events:read events:publish events:detail keys:manage";
 
 /// A test's clients are one user at one address: what limits those is on only where a test sets it.
-const ROOMY: [&str; 3] =
-    ["limits.connections_per_ip=off", "limits.upgrades_per_ip=off", "limits.connections_per_user=off"];
+const ROOMY: [&str; 11] = [
+    "limits.connections_per_ip=off",
+    "limits.upgrades_per_ip=off",
+    "limits.connections_per_user=off",
+    "limits.requests_per_tenant=off",
+    "limits.requests_per_key=off",
+    "limits.publishes_per_tenant=off",
+    "limits.publishes_per_key=off",
+    "limits.enqueues_per_tenant=off",
+    "limits.enqueues_per_key=off",
+    "limits.bytes_per_tenant=off",
+    "limits.bytes_per_key=off",
+];
 
 /// How to start it.
 #[derive(Debug, Clone, Default)]

@@ -12,6 +12,7 @@
 //! - A [webhook](webhook) endpoint is a place outside to which a tenant's events are sent, from a cursor of its own.
 //! - [`Principal`] is who a credential stands for; [`Scope`]s, [`Pattern`]s and the owner limit say
 //!   what it may see, and [`Filter`] what it asked to see.
+//! - A [`Meter`] says what is left of a [`Quota`]: every limit on how fast is one.
 //! - [`Failure`] carries a category and a scrubbed message; the raw text stays with the job.
 
 mod clock;
@@ -23,6 +24,7 @@ mod filter;
 mod id;
 pub mod job;
 mod json;
+mod meter;
 mod name;
 mod pattern;
 mod principal;
@@ -44,6 +46,7 @@ pub use filter::{Filter, FilterError, FilterRequest};
 pub use id::{EndpointId, EventId, IdError, JobId, KeyId, ReplayId, ScheduleId, SecretId};
 pub use job::{Job, JobState, NewJob};
 pub use json::{JsonError, RawJson, StrictJson, StrictObject};
+pub use meter::{Exceeded, Left, Meter, Quota};
 pub use name::{JobType, NameError, ScheduleName, Subject, TenantId, UniqueKey, UserId, WorkerName};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Audience, CredentialId, Grant, GrantError, JobAccess, Principal, Tenants};

@@ -9,6 +9,11 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl Rate {
+    /// The most that a rate may be of, whatever its time.
+    pub const COUNT_MAX: u32 = 1_000_000_000;
+}
+
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 #[error("a rate is a number above zero and s, m or h, such as 10/s or 100/m")]
 pub struct RateError;
@@ -25,7 +30,7 @@ impl FromStr for Rate {
             _ => return Err(RateError),
         });
         match count.parse() {
-            Ok(count) if count > 0 && count <= 1_000_000 => Ok(Self { count, per }),
+            Ok(count) if count > 0 && count <= Self::COUNT_MAX => Ok(Self { count, per }),
             _ => Err(RateError),
         }
     }

@@ -10,16 +10,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 use parking_lot::Mutex;
+use tidings_core::{Clock, Exceeded, Quota};
 
 use crate::{
+    config::ForwardedHeader,
     problem::{Kind, Problem},
-    rates::{Exceeded, Quota, Rates},
+    rates::Rates,
     settings::Settings,
 };
 
@@ -30,9 +32,9 @@ const ADDRESSES_MAX: usize = 65_536;
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     settings: Settings,
+    clock: Arc<dyn Clock>,
     upgrades: Rates<Address>,
     /// As many as streams are open or being opened.
     streams: Mutex<HashMap<Address, u32, RandomState>>,
@@ -57,9 +59,10 @@ struct Place {
 }
 
 impl Addresses {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Shared {
             settings,
+            clock,
             upgrades: Rates::new(ADDRESSES_MAX),
             streams: Mutex::default(),
             warned: AtomicBool::new(false),
@@ -74,10 +77,14 @@ impl Addresses {
         if trusted(peer) {
             return forwarded::client(peer, server.forwarded_header, headers, trusted);
         }
-        if headers.contains_key(server.forwarded_header.name()) && !self.0.warned.swap(true, Relaxed) {
+        let said = ForwardedHeader::ALL
+            .map(ForwardedHeader::name)
+            .into_iter()
+            .find(|name| headers.contains_key(name));
+        if let Some(header) = said.filter(|_| !self.0.warned.swap(true, Relaxed)) {
             tracing::warn!(
                 %peer,
-                header = server.forwarded_header.name().as_str(),
+                header = header.as_str(),
                 "a request says for whom it was forwarded, by a peer that server.trusted_proxies does not name: if that is \
                  a proxy of yours, name it, else all its clients count as one address"
             );
@@ -90,8 +97,7 @@ impl Addresses {
         let of = Address::of(client);
         let limits = self.0.settings.get().limits.clone();
         if let Some(rate) = limits.upgrades_per_ip.0 {
-            let quota = Quota { rate: rate.0, burst: rate.0.count.saturating_mul(2) };
-            let spent = self.0.upgrades.spend(of, quota, 1, Instant::now());
+            let spent = self.0.upgrades.spend(of, Quota::twice(rate.0), 1, self.0.clock.now());
             spent.map_err(|Exceeded(wait)| too_fast(wait))?;
         }
         let mut streams = self.0.streams.lock();
@@ -111,6 +117,12 @@ impl Address {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
             ip @ IpAddr::V4(_) => ip,
         })
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Addresses")
     }
 }
 
@@ -150,7 +162,7 @@ mod tests {
         let mut config = Config::default();
         config.limits.upgrades_per_ip = Off::OFF;
         change(&mut config);
-        Addresses::new(Settings::new(config))
+        Addresses::new(Settings::new(config), Arc::new(tidings_core::SystemClock))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -195,6 +207,11 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
+        let other: HeaderMap =
+            [(http::header::FORWARDED, "for=192.0.2.7".parse().expect("a value"))].into_iter().collect();
+        let strict = addresses(|_| {});
+        assert_eq!(strict.client("203.0.113.9:5".parse().expect("an address"), &other), ip("203.0.113.9"));
+        assert!(strict.0.warned.load(Relaxed), "of either header");
         let trusting = addresses(|config| {
             config.server.trusted_proxies =
                 vec![serde_json::from_value("10.0.0.0/8".into()).expect("a network")];

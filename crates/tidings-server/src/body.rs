@@ -15,6 +15,7 @@ use crate::{
     config::Limits,
     object::Object,
     problem::{Kind, Problem},
+    quotas::Account,
     settings::Settings,
 };
 
@@ -79,7 +80,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
         json_type(request.headers())?;
-        read(&collect(request.into_body(), &limits).await?).map(|Object(body)| Self(body))
+        read(&collect(request, &limits).await?).map(|Object(body)| Self(body))
     }
 }
 
@@ -97,7 +98,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
         json_type(request.headers())?;
-        collect(request.into_body(), &limits).await.map(Self)
+        collect(request, &limits).await.map(Self)
     }
 }
 
@@ -116,7 +117,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
         let typed = json_type(request.headers());
-        let text = collect(request.into_body(), &limits).await?;
+        let text = collect(request, &limits).await?;
         if text.trim_ascii().is_empty() {
             return Ok(Self(T::default()));
         }
@@ -156,7 +157,17 @@ pub(crate) fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-pub(crate) async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+/// The whole body, which whoever asks pays for.
+pub(crate) async fn collect(request: Request, limits: &Limits) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read_whole(body, limits).await?;
+    if let Some(account) = parts.extensions.get::<Account>() {
+        account.read(&parts.headers, bytes.len())?;
+    }
+    Ok(bytes)
+}
+
+async fn read_whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     let (limit, time) = (limits.body_bytes, limits.request_timeout.0);
     // A length that is only claimed is judged before any of it is awaited.
     if body.size_hint().lower() > limit as u64 {
@@ -175,7 +186,8 @@ pub(crate) async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Proble
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(Kind::TooLarge, format!("The body is larger than {limit} bytes (limits.body_bytes)."))
+    let detail = format!("The body is larger than {limit} bytes (limits.body_bytes).");
+    Problem::new(Kind::TooLarge, detail).with("limit", "limits.body_bytes")
 }
 
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {

@@ -1,10 +1,11 @@
 //! What every request passes, outermost first: its id, the rendering of problems, metrics, whether it is HTTP of one
-//! meaning, the limits of its address, panics, CORS, the encoding of its body.
+//! meaning, how many are being answered, the limits of its address, what is told of quotas, panics, CORS, the encoding of its body.
 //! Then the route; there credential, scope and look-up, in this order.
 
 mod address;
 mod cors;
 mod encoding;
+mod in_flight;
 mod observe;
 mod panics;
 mod unfit;
@@ -13,10 +14,11 @@ use axum::{Router, middleware};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::in_flight::InFlight;
 use crate::{
     app::App,
     problem::{self, Kind, Problem},
-    request_id,
+    quotas, request_id,
     routes::table,
 };
 
@@ -30,7 +32,9 @@ impl App {
             .layer(middleware::from_fn(problem::render))
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
             .layer(middleware::from_fn(unfit::refuse))
+            .layer(middleware::from_fn_with_state(InFlight::new(self.settings()), in_flight::limit))
             .layer(middleware::from_fn_with_state(self.clone(), address::limit))
+            .layer(middleware::from_fn(quotas::tell))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))
             .layer(cors::layer(self.settings()))
             .layer(middleware::from_fn(encoding::refuse));

@@ -36,6 +36,7 @@ mod params;
 mod path;
 mod places;
 pub mod problem;
+mod quotas;
 mod rates;
 mod refusal;
 mod request_id;

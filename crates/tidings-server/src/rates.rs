@@ -1,177 +1,154 @@
-//! How much of something each of many may have in a time: the generic cell rate algorithm, which keeps one
-//! moment for each key and needs no timer.
+//! What each of many has spent: a bounded table of [`Meter`]s.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidings_core::Rate;
+use smallvec::SmallVec;
+use tidings_core::{Exceeded, Left, Meter, Quota, Timestamp};
 
-/// So much in so long, and so much at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Quota {
-    pub(crate) rate: Rate,
-    pub(crate) burst: u32,
-}
-
-/// What is left of a quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Left {
-    /// So much may be spent at once now.
-    pub(crate) remaining: u32,
-    /// When all of it may be again.
-    pub(crate) full_in: Duration,
-}
-
-/// Nothing was spent: there is enough after so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exceeded(pub(crate) Duration);
-
-/// What each key has spent. Keys that have rested are forgotten; where more than `max` are busy at one time,
-/// those that come besides spend without being counted.
+/// What each key has spent of its `N` quotas. Keys that have rested are forgotten; where more than `max` are busy at one
+/// time, those that come besides spend without being counted.
 #[derive(Debug)]
-pub(crate) struct Rates<K> {
-    origin: Instant,
+pub(crate) struct Rates<K, const N: usize = 1> {
     max: usize,
-    spent: Mutex<Spent<K>>,
+    spent: Mutex<Spent<K, N>>,
 }
 
 #[derive(Debug)]
-struct Spent<K> {
-    /// When what each key has spent will be made good, in nanoseconds since the origin.
-    until: HashMap<K, u64, RandomState>,
+struct Spent<K, const N: usize> {
+    meters: HashMap<K, [Meter; N], RandomState>,
     /// No sweep before this: looking at all keys costs too much to be done for each stranger.
-    sweep_at: u64,
+    sweep_at: Timestamp,
+}
+
+/// So much of one of a key's quotas.
+#[derive(Debug, Clone)]
+pub(crate) struct Cost<K> {
+    pub(crate) key: K,
+    /// Which of the key's meters.
+    pub(crate) meter: usize,
+    pub(crate) quota: Quota,
+    pub(crate) cost: u32,
 }
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-impl Quota {
-    /// How long one of what is spent takes to come back.
-    fn interval(self) -> u64 {
-        (nanos(self.rate.per) / u64::from(self.rate.count.max(1))).max(1)
-    }
-
-    fn whole(self) -> u64 {
-        self.interval().saturating_mul(u64::from(self.burst.max(1)))
+impl<K: Eq + Hash + Clone> Rates<K> {
+    /// Spends `cost` of `key`'s one quota.
+    pub(crate) fn spend(&self, key: K, quota: Quota, cost: u32, now: Timestamp) -> Result<Left, Exceeded> {
+        let spent = self.spend_all(&[Cost { key, meter: 0, quota, cost }], now);
+        spent.map(|left| left[0]).map_err(|(_, exceeded)| exceeded)
     }
 }
 
-impl<K: Eq + Hash> Rates<K> {
+impl<K: Eq + Hash + Clone, const N: usize> Rates<K, N> {
     pub(crate) fn new(max: usize) -> Self {
-        let spent = Spent { until: HashMap::default(), sweep_at: 0 };
-        Self { origin: Instant::now(), max, spent: Mutex::new(spent) }
+        let meters = HashMap::default();
+        Self { max, spent: Mutex::new(Spent { meters, sweep_at: Timestamp::default() }) }
     }
 
-    /// Spends `cost` of `key`'s quota. What costs more than the whole of it takes the whole.
-    pub(crate) fn spend(&self, key: K, quota: Quota, cost: u32, now: Instant) -> Result<Left, Exceeded> {
-        let now = nanos(now.saturating_duration_since(self.origin));
-        let whole = quota.whole();
-        let cost = quota.interval().saturating_mul(u64::from(cost)).min(whole);
+    /// Spends all of it or nothing: then which of them was the first that there is not enough of.
+    pub(crate) fn spend_all(
+        &self,
+        costs: &[Cost<K>],
+        now: Timestamp,
+    ) -> Result<SmallVec<[Left; 4]>, (usize, Exceeded)> {
         let mut spent = self.spent.lock();
-        let known = spent.until.get(&key).copied();
-        let until = known.unwrap_or_default().max(now).saturating_add(cost);
-        let debt = until - now;
-        if debt > whole {
-            return Err(Exceeded(Duration::from_nanos(debt - whole)));
+        for (at, cost) in costs.iter().enumerate() {
+            if let Some(meters) = spent.meters.get_mut(&cost.key) {
+                meters[cost.meter].look(cost.quota, cost.cost, now).map_err(|exceeded| (at, exceeded))?;
+            }
         }
-        if known.is_some() || spent.has_room(self.max, now) {
-            spent.until.insert(key, until);
+        Ok(costs.iter().map(|cost| spent.spend(cost, self.max, now)).collect())
+    }
+
+    /// Whether there is enough of all of it.
+    pub(crate) fn look(&self, costs: &[Cost<K>], now: Timestamp) -> Result<(), (usize, Exceeded)> {
+        let mut spent = self.spent.lock();
+        for (at, cost) in costs.iter().enumerate() {
+            if let Some(meters) = spent.meters.get_mut(&cost.key) {
+                meters[cost.meter].look(cost.quota, cost.cost, now).map_err(|exceeded| (at, exceeded))?;
+            }
         }
-        let remaining = ((whole - debt) / quota.interval()) as u32;
-        Ok(Left { remaining, full_in: Duration::from_nanos(debt) })
+        Ok(())
     }
 
     #[cfg(test)]
-    fn len(&self) -> usize {
-        self.spent.lock().until.len()
+    pub(crate) fn len(&self) -> usize {
+        self.spent.lock().meters.len()
     }
 }
 
-impl<K: Eq + Hash> Spent<K> {
-    fn has_room(&mut self, max: usize, now: u64) -> bool {
-        if self.until.len() < max {
+impl<K: Eq + Hash + Clone, const N: usize> Spent<K, N> {
+    fn spend(&mut self, cost: &Cost<K>, max: usize, now: Timestamp) -> Left {
+        const ENOUGH: &str = "it was looked at, or nothing is spent";
+        let Cost { key, meter, quota, cost } = cost;
+        if let Some(meters) = self.meters.get_mut(key) {
+            return meters[*meter].spend(*quota, *cost, now).expect(ENOUGH);
+        }
+        let mut meters = [Meter::NEW; N];
+        let left = meters[*meter].spend(*quota, *cost, now).expect(ENOUGH);
+        if self.has_room(max, now) {
+            self.meters.insert(key.clone(), meters);
+        }
+        left
+    }
+
+    fn has_room(&mut self, max: usize, now: Timestamp) -> bool {
+        if self.meters.len() < max {
             return true;
         }
-        if self.sweep_at <= now {
-            self.until.retain(|_, until| *until > now);
-            self.sweep_at = now + nanos(SWEEP_EVERY);
+        // A clock that was set back must not put the sweep off.
+        if self.sweep_at <= now || self.sweep_at > now + SWEEP_EVERY {
+            self.meters.retain(|_, meters| !meters.iter().all(|meter| meter.is_idle(now)));
+            self.sweep_at = now + SWEEP_EVERY;
         }
-        self.until.len() < max
+        self.meters.len() < max
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use tidings_core::Rate;
 
     use super::*;
 
-    const TEN: Quota = Quota { rate: Rate { count: 10, per: Duration::from_secs(1) }, burst: 20 };
+    const TEN: Quota = Quota::twice(Rate { count: 10, per: Duration::from_secs(1) });
 
-    #[test]
-    fn a_burst_is_given_then_one_at_a_time_and_a_rest_makes_it_whole() {
-        let rates = Rates::new(10);
-        let start = Instant::now();
-        let spend = |ms: u64| rates.spend("a", TEN, 1, start + Duration::from_millis(ms));
-        for n in 0..20 {
-            assert_eq!(spend(0).map(|left| left.remaining), Ok(19 - n));
-        }
-        let Err(Exceeded(wait)) = spend(0) else { panic!("the burst is spent") };
-        assert!(wait <= Duration::from_millis(100) && wait > Duration::from_millis(90), "{wait:?}");
-        assert!(spend(101).is_ok() && spend(101).is_err(), "one has come back");
-        assert!(rates.spend("b", TEN, 1, start).is_ok(), "another key");
-        let left = spend(5_000).expect("rested");
-        assert_eq!((left.remaining, left.full_in), (19, Duration::from_millis(100)));
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_secs(1_000) + Duration::from_millis(ms)
     }
 
     #[test]
-    fn what_costs_more_than_there_ever_is_takes_all_of_it() {
+    fn each_key_has_its_own() {
         let rates = Rates::new(10);
-        let start = Instant::now();
-        assert_eq!(rates.spend("a", TEN, 1_000, start).map(|left| left.remaining), Ok(0));
-        assert!(rates.spend("a", TEN, 1_000, start + Duration::from_secs(1)).is_err());
-        assert!(rates.spend("a", TEN, 1_000, start + Duration::from_secs(3)).is_ok());
+        let passed = |key: &'static str| (0..50).filter(|_| rates.spend(key, TEN, 1, at(0)).is_ok()).count();
+        assert_eq!((passed("a"), passed("b"), passed("a")), (20, 20, 0));
+    }
+
+    #[test]
+    fn all_of_it_is_spent_or_nothing() {
+        let rates = Rates::<_, 2>::new(10);
+        let cost = |key, meter, cost| Cost { key, meter, quota: TEN, cost };
+        let both = [cost("a", 0, 1), cost("b", 1, 15)];
+        assert_eq!(rates.spend_all(&both, at(0)).map(|left| left.len()), Ok(2));
+        assert_eq!(rates.spend_all(&both, at(0)), Err((1, Exceeded(Duration::from_secs(1)))));
+        assert_eq!(rates.spend_all(&[cost("a", 0, 1)], at(0)).expect("enough")[0].remaining, 18);
+        assert_eq!(rates.look(&[cost("b", 0, 20)], at(0)), Ok(()), "another meter of the same key");
+        assert!(rates.look(&[cost("b", 1, 6)], at(0)).is_err());
     }
 
     #[test]
     fn keys_that_have_rested_make_room_and_those_that_find_none_are_let_in() {
         let rates = Rates::new(100);
-        let start = Instant::now();
         for n in 0..150 {
-            assert!(rates.spend(n, TEN, 20, start).is_ok());
+            assert!(rates.spend(n, TEN, 20, at(0)).is_ok());
         }
         assert_eq!(rates.len(), 100, "bounded");
-        assert!(rates.spend(149, TEN, 20, start).is_ok(), "it is not counted");
-        assert!(rates.spend(0, TEN, 1, start).is_err(), "those that are counted still are");
-        assert!(rates.spend(200, TEN, 20, start + Duration::from_secs(3)).is_ok());
+        assert!(rates.spend(149, TEN, 20, at(0)).is_ok(), "it is not counted");
+        assert!(rates.spend(0, TEN, 1, at(0)).is_err(), "those that are counted still are");
+        assert!(rates.spend(200, TEN, 20, at(3_000)).is_ok());
         assert_eq!(rates.len(), 1);
-    }
-
-    proptest! {
-        /// In any window no more passes than the burst and what comes back meanwhile.
-        #[test]
-        fn no_more_passes_than_the_rate(count in 1_u32..50, burst in 1_u32..100, steps in prop::collection::vec((0_u64..500, 1_u32..4), 1..200)) {
-            let quota = Quota { rate: Rate { count, per: Duration::from_secs(1) }, burst };
-            let rates = Rates::new(10);
-            let start = Instant::now();
-            let (mut at, mut passed) = (0, 0_u64);
-            for (pause, cost) in steps {
-                at += pause;
-                if rates.spend((), quota, cost, start + Duration::from_millis(at)).is_ok() {
-                    passed += u64::from(cost.min(burst));
-                }
-                let most = u64::from(burst) + u64::from(count) * at / 1_000 + 1;
-                prop_assert!(passed <= most, "{passed} of {most} after {at} ms");
-            }
-        }
     }
 }

@@ -34,7 +34,7 @@ fn batch<T>(items: OneOrMany<T>, max: usize) -> Result<OneOrMany<T>, Problem> {
         OneOrMany::Many(list) if list.is_empty() => Err(invalid("$", "the array is empty")),
         OneOrMany::Many(list) if list.len() > max => {
             let detail = format!("The array has more than {max} items (limits.batch_items).");
-            Err(Problem::new(Kind::TooLarge, detail))
+            Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.batch_items"))
         }
         _ => Ok(items),
     }

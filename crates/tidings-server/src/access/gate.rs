@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, header, request::Parts};
 use tidings_auth::{AuthError, Authenticator, Credential};
 use tidings_core::{Principal, Scope, TenantId};
 use tidings_store::{Command, Operation};
@@ -9,11 +9,13 @@ use crate::{
     config::Create,
     metrics::Metrics,
     problem::{Kind, Problem},
+    quotas::{Account, Quotas},
     settings::Settings,
     tenants::{Directory, Standing},
 };
 
 use super::{
+    acting,
     credential::{self, Presented},
     lacks, unauthorized,
 };
@@ -25,27 +27,44 @@ pub(crate) struct Gate {
     pub(crate) directory: Directory,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    pub(crate) quotas: Quotas,
+}
+
+/// Who asks, and who pays for it.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) principal: Arc<Principal>,
+    pub(super) account: Account,
 }
 
 impl Gate {
-    pub(super) async fn by_header(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
-        let presented = credential::from_header(headers).inspect_err(|_| self.metrics.auth.missing());
-        self.verify(&presented?, headers).await
+    pub(super) async fn by_header(&self, parts: &mut Parts) -> Result<Asker, Problem> {
+        let presented = credential::from_header(&parts.headers).inspect_err(|_| self.metrics.auth.missing());
+        let principal = self.verify(&presented?, &parts.headers).await?;
+        self.charge(principal, parts)
     }
 
     /// The same for what needs `scope`.
-    pub(super) async fn with_scope(
-        &self,
-        scope: Scope,
-        headers: &HeaderMap,
-    ) -> Result<Arc<Principal>, Problem> {
-        let principal = self.by_header(headers).await?;
-        if principal.has(scope) { Ok(principal) } else { Err(lacks(scope)) }
+    pub(super) async fn with_scope(&self, scope: Scope, parts: &mut Parts) -> Result<Asker, Problem> {
+        let asker = self.by_header(parts).await?;
+        if asker.principal.has(scope) { Ok(asker) } else { Err(lacks(scope)) }
     }
 
-    pub(super) async fn for_stream(&self, headers: &HeaderMap, uri: &Uri) -> Result<Arc<Principal>, Problem> {
-        let presented = credential::from_stream(headers, uri).inspect_err(|_| self.metrics.auth.missing());
-        self.verify(&presented?, headers).await
+    pub(super) async fn for_stream(&self, parts: &mut Parts) -> Result<Asker, Problem> {
+        let presented =
+            credential::from_stream(&parts.headers, &parts.uri).inspect_err(|_| self.metrics.auth.missing());
+        let principal = self.verify(&presented?, &parts.headers).await?;
+        self.charge(principal, parts)
+    }
+
+    /// Counts the request before anything else of it is looked at.
+    fn charge(&self, principal: Arc<Principal>, parts: &mut Parts) -> Result<Asker, Problem> {
+        // Whoever may not name a tenant, or names none, is told so later.
+        let named = acting::named(&principal, &parts.headers).ok().flatten();
+        let tenant = named.as_ref().or_else(|| principal.grant.tenants.single());
+        let body_max = self.settings.get().limits.body_bytes;
+        let account = Account::open(&self.quotas, &principal, tenant, parts, body_max)?;
+        Ok(Asker { principal, account })
     }
 
     async fn verify(&self, presented: &Presented, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {

@@ -2,19 +2,24 @@
 
 use tidings_core::{Principal, Scope};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, quotas::Metered};
 
 /// A requirement on the principal.
 pub(crate) trait Need: Send + Sync {
+    /// What such a request brings at least one of: where none is left, its body is not read.
+    const METERED: Option<Metered> = None;
+
     fn check(principal: &Principal) -> Result<(), Problem>;
 }
 
 macro_rules! needs_scope {
-    ($($name:ident = $scope:ident),+ $(,)?) => {$(
+    ($($name:ident = $scope:ident $(bringing $metered:ident)?),+ $(,)?) => {$(
         #[derive(Debug)]
         pub(crate) struct $name;
 
         impl Need for $name {
+            $(const METERED: Option<Metered> = Some(Metered::$metered);)?
+
             fn check(principal: &Principal) -> Result<(), Problem> {
                 if principal.has(Scope::$scope) { Ok(()) } else { Err(super::lacks(Scope::$scope)) }
             }
@@ -24,7 +29,8 @@ macro_rules! needs_scope {
 
 needs_scope! {
     WriteJobs = JobsWrite,
-    PublishEvents = EventsPublish,
+    EnqueueJobs = JobsWrite bringing Enqueues,
+    PublishEvents = EventsPublish bringing Publishes,
     ManageWebhooks = WebhooksManage,
 }
 

@@ -6,11 +6,15 @@ use tidings_core::{Principal, TenantId};
 use tidings_live::{FeedHandle, Hub};
 use tidings_store::{Command, Journal, Operation};
 
-use crate::{problem::Problem, refusal};
+use crate::{
+    problem::Problem,
+    quotas::{Account, Metered},
+    refusal,
+};
 
 use super::{
     acting,
-    gate::Gate,
+    gate::{Asker, Gate},
     may::{Need, ReadEvents},
 };
 
@@ -22,20 +26,26 @@ pub(crate) struct Access<N> {
     /// The tenant is not there, and this request may make it. Reading finds it empty.
     pub(crate) may_create: bool,
     gate: Gate,
+    account: Account,
     need: PhantomData<N>,
 }
 
 impl<N: Need> Access<N> {
-    async fn new(gate: Gate, principal: Arc<Principal>, parts: &Parts) -> Result<Self, Problem> {
-        N::check(&principal)?;
-        let tenant = acting::tenant(&principal, &parts.headers)?;
-        let may_create = gate.look_up(&principal, &tenant).await?;
-        Ok(Self::already(principal, tenant, may_create, gate))
+    async fn new(gate: Gate, asker: Asker, parts: &Parts) -> Result<Self, Problem> {
+        let principal = &asker.principal;
+        N::check(principal)?;
+        if let Some(metered) = N::METERED {
+            asker.account.look(metered)?;
+        }
+        let tenant = acting::tenant(principal, &parts.headers)?;
+        let may_create = gate.look_up(principal, &tenant).await?;
+        Ok(Self::already(asker, tenant, may_create, gate))
     }
 
     /// Where everything has been looked at.
-    pub(super) fn already(principal: Arc<Principal>, tenant: TenantId, may_create: bool, gate: Gate) -> Self {
-        Self { principal, tenant, may_create, gate, need: PhantomData }
+    pub(super) fn already(asker: Asker, tenant: TenantId, may_create: bool, gate: Gate) -> Self {
+        let Asker { principal, account } = asker;
+        Self { principal, tenant, may_create, gate, account, need: PhantomData }
     }
 }
 
@@ -43,6 +53,11 @@ impl<N> Access<N> {
     /// The command that does `operation` in this tenant. Making a tenant by it is rate-limited.
     pub(crate) fn command(&self, operation: Operation) -> Result<Command, Problem> {
         self.gate.command(self.tenant.clone(), self.may_create, operation)
+    }
+
+    /// Counts what the request brings, which its head did not say.
+    pub(crate) fn spend(&self, metered: Metered, count: usize) -> Result<(), Problem> {
+        self.account.spend(metered, count)
     }
 
     /// The tenant's feed; the tenant is made where that may be.
@@ -74,8 +89,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.by_header(&parts.headers).await?;
-        Self::new(gate, principal, parts).await
+        let asker = gate.by_header(parts).await?;
+        Self::new(gate, asker, parts).await
     }
 }
 
@@ -92,8 +107,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.for_stream(&parts.headers, &parts.uri).await?;
-        Access::new(gate, principal, parts).await.map(Self)
+        let asker = gate.for_stream(parts).await?;
+        Access::new(gate, asker, parts).await.map(Self)
     }
 }
 

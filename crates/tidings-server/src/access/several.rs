@@ -7,13 +7,19 @@ use tidings_store::{Command, Operation};
 
 use crate::problem::Problem;
 
-use super::{Access, acting, acting::only_works, gate::Gate, lacks, may::Need};
+use super::{
+    Access, acting,
+    acting::only_works,
+    gate::{Asker, Gate},
+    lacks,
+    may::Need,
+};
 
 /// Claims jobs and reports on them.
 #[derive(Debug)]
 pub(crate) struct WorkAccess {
     pub(crate) tenants: Tenants,
-    principal: Arc<Principal>,
+    asker: Asker,
     may_create: bool,
     gate: Gate,
 }
@@ -21,9 +27,9 @@ pub(crate) struct WorkAccess {
 impl WorkAccess {
     /// The same in one tenant, with what `N` needs besides.
     pub(crate) fn in_one_tenant<N: Need>(self) -> Result<Access<N>, Problem> {
-        N::check(&self.principal)?;
+        N::check(&self.asker.principal)?;
         match self.tenants {
-            Tenants::One(tenant) => Ok(Access::already(self.principal, tenant, self.may_create, self.gate)),
+            Tenants::One(tenant) => Ok(Access::already(self.asker, tenant, self.may_create, self.gate)),
             Tenants::Set(_) | Tenants::All => Err(only_works()),
         }
     }
@@ -38,14 +44,14 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.with_scope(Scope::JobsWork, &parts.headers).await?;
-        let tenants = acting::tenants(&principal, &parts.headers)?;
+        let asker = gate.with_scope(Scope::JobsWork, parts).await?;
+        let tenants = acting::tenants(&asker.principal, &parts.headers)?;
         // A worker may wait for a tenant that its use would make; a suspended one is refused.
         let may_create = match &tenants {
-            Tenants::One(tenant) => gate.look_up(&principal, tenant).await?,
+            Tenants::One(tenant) => gate.look_up(&asker.principal, tenant).await?,
             Tenants::Set(_) | Tenants::All => false,
         };
-        Ok(Self { tenants, principal, may_create, gate })
+        Ok(Self { tenants, asker, may_create, gate })
     }
 }
 
@@ -61,8 +67,8 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let principal = Gate::from_ref(state).by_header(&parts.headers).await?;
-        if principal.is_operator() { Ok(Self) } else { Err(lacks(Scope::SystemAdmin)) }
+        let asker = Gate::from_ref(state).by_header(parts).await?;
+        if asker.principal.is_operator() { Ok(Self) } else { Err(lacks(Scope::SystemAdmin)) }
     }
 }
 
@@ -92,7 +98,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let gate = Gate::from_ref(state);
-        let principal = gate.with_scope(Scope::KeysManage, &parts.headers).await?;
+        let principal = gate.with_scope(Scope::KeysManage, parts).await?.principal;
         let named = acting::named(&principal, &parts.headers)?;
         let tenant = match (&principal.grant.tenants, named) {
             (_, Some(named)) => Some(named),

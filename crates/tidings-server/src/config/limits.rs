@@ -19,6 +19,21 @@ pub struct Limits {
     pub upgrades_per_ip: Off<RateText>,
     /// Inbound messages of one WebSocket; a burst of twice as many is taken.
     pub messages_per_connection: Off<RateText>,
+    /// Requests that are being answered at one time, long polls included; beyond it 503.
+    pub requests_in_flight: usize,
+    /// Requests of one tenant on this node, as all of these a burst of twice as many; beyond it 429.
+    pub requests_per_tenant: Off<RateText>,
+    /// … of one API key, or of one user's tokens.
+    pub requests_per_key: Off<RateText>,
+    /// Events that one tenant publishes.
+    pub publishes_per_tenant: Off<RateText>,
+    pub publishes_per_key: Off<RateText>,
+    /// Jobs that one tenant enqueues.
+    pub enqueues_per_tenant: Off<RateText>,
+    pub enqueues_per_key: Off<RateText>,
+    /// Bytes of the bodies of one tenant's requests.
+    pub bytes_per_tenant: Off<RateText>,
+    pub bytes_per_key: Off<RateText>,
     /// Bytes of an inbound WebSocket message; beyond it 1009.
     pub frame_bytes: usize,
     /// Bytes of a request's body; beyond it 413.
@@ -50,6 +65,15 @@ impl Default for Limits {
             connections_per_tenant: Off::OFF,
             upgrades_per_ip: Off::at(RateText::per_second(10)),
             messages_per_connection: Off::at(RateText::per_second(20)),
+            requests_in_flight: 2_000,
+            requests_per_tenant: Off::at(RateText::per_second(2_000)),
+            requests_per_key: Off::at(RateText::per_second(1_000)),
+            publishes_per_tenant: Off::at(RateText::per_second(5_000)),
+            publishes_per_key: Off::at(RateText::per_second(2_500)),
+            enqueues_per_tenant: Off::at(RateText::per_second(2_000)),
+            enqueues_per_key: Off::at(RateText::per_second(1_000)),
+            bytes_per_tenant: Off::at(RateText::per_second(20_000_000)),
+            bytes_per_key: Off::at(RateText::per_second(10_000_000)),
             frame_bytes: 1 << 20,
             body_bytes: 1 << 20,
             event_bytes: 64 << 10,
@@ -74,6 +98,7 @@ impl Limits {
         ] {
             within(key, limit.map_or(1, |limit| limit as usize), 1, 10_000_000)?;
         }
+        within("limits.requests_in_flight", self.requests_in_flight, 1, 1_000_000)?;
         within("limits.frame_bytes", self.frame_bytes, 1_024, 64 << 20)?;
         within("limits.body_bytes", self.body_bytes, 1_024, 64 << 20)?;
         within("limits.event_bytes", self.event_bytes, 64, 16 << 20)?;

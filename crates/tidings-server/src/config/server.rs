@@ -67,6 +67,10 @@ pub enum Role {
     Webhooks,
 }
 
+impl ForwardedHeader {
+    pub const ALL: [Self; 2] = [Self::XForwardedFor, Self::Forwarded];
+}
+
 impl Role {
     pub const ALL: [Self; 3] = [Self::Api, Self::Scheduler, Self::Webhooks];
 }

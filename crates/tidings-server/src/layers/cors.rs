@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{access::TENANT_HEADER, request_id, settings::Settings};
+use crate::{access::TENANT_HEADER, quotas, request_id, settings::Settings};
 
 /// Lets pages of the configured origins call the API; nobody else's, and never any origin. The origins
 /// are those of now: a reload changes them. The upgrade's answer carries the headers too.
@@ -21,6 +21,11 @@ pub(super) fn layer(settings: &Settings) -> CorsLayer {
             TENANT_HEADER,
             request_id::HEADER,
         ])
-        .expose_headers([request_id::HEADER, header::RETRY_AFTER])
+        .expose_headers([
+            request_id::HEADER,
+            header::RETRY_AFTER,
+            quotas::RATE_LIMIT,
+            quotas::RATE_LIMIT_POLICY,
+        ])
         .max_age(std::time::Duration::from_mins(10))
 }

@@ -18,7 +18,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, ne
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     metrics.http.answered(route, method, response.status().as_u16(), started.elapsed());
     if let Some(problem) = response.extensions().get::<Problem>() {
-        metrics.http.problem(problem.kind());
+        metrics.http.problem(problem);
     }
     response
 }
@@ -27,7 +27,7 @@ pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, ne
 pub(super) async fn problems(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if let Some(problem) = response.extensions().get::<Problem>() {
-        metrics.http.problem(problem.kind());
+        metrics.http.problem(problem);
     }
     response
 }

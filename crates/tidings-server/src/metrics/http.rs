@@ -10,13 +10,14 @@ use super::{
     Reason,
     distribution::{Distribution, LATENCY_SECONDS},
 };
-use crate::problem::Kind;
+use crate::problem::{Kind, Problem};
 
 #[derive(Debug)]
 pub(crate) struct Http {
     requests: Family<Answered, Counter>,
     problems: Family<Type, Counter>,
     rejected: Family<Reason, Counter>,
+    limited: Family<Limit, Counter>,
     duration: Distribution,
     pub(crate) panics: Counter,
 }
@@ -30,6 +31,12 @@ struct Answered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    /// The key of the configuration.
+    limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Type {
     r#type: &'static str,
 }
@@ -40,6 +47,7 @@ impl Http {
             requests: Family::default(),
             problems: Family::default(),
             rejected: Family::default(),
+            limited: Family::default(),
             duration: Distribution::new(LATENCY_SECONDS),
             panics: Counter::default(),
         };
@@ -55,6 +63,11 @@ impl Http {
             http.rejected.clone(),
         );
         registry.register(
+            "http_requests_limited",
+            "Requests that a limit refused, by the limit's key in the configuration",
+            http.limited.clone(),
+        );
+        registry.register(
             "http_request_duration_seconds",
             "From a request's head to its answer's; long polls included",
             http.duration.clone(),
@@ -68,7 +81,11 @@ impl Http {
         self.duration.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn problem(&self, kind: Kind) {
+    pub(crate) fn problem(&self, problem: &Problem) {
+        let kind = problem.kind();
+        if let Some(limit) = problem.member("limit").and_then(|key| key.as_str()) {
+            self.limited.get_or_create(&Limit { limit: limit.to_owned() }).inc();
+        }
         self.problems.get_or_create(&Type { r#type: kind.slug() }).inc();
         if is_of_a_limit(kind) {
             self.rejected.get_or_create(&Reason { reason: kind.slug() }).inc();

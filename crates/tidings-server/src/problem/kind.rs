@@ -95,7 +95,8 @@ kinds! {
     InvalidBody = "invalid-body", UNPROCESSABLE_ENTITY, "The body is not valid";
     /// The idempotency key was used with another body. Use a new key for a new request.
     IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
-    /// The client or its tenant asks for too much at once. Wait as long as `Retry-After` says.
+    /// The client, its credential or its tenant asks for more in a time than it may: `limit` names the key. Nothing was done. Wait as long as
+    /// `Retry-After` says.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
     /// As many jobs of the type run in the tenant as `jobs.concurrency` lets. Nothing was done: repeat it after
     /// `Retry-After`, when one may have ended.
@@ -107,7 +108,7 @@ kinds! {
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
-    /// Too many changes are waiting. Nothing was done: repeat it after `Retry-After`.
+    /// Too many changes are waiting, or too many requests are being answered. Nothing was done: repeat it after `Retry-After`.
     Busy = "busy", SERVICE_UNAVAILABLE, "The server is busy";
     /// The store cannot be reached. Nothing was done: repeat it after `Retry-After`.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The server is not available";
@@ -130,7 +131,7 @@ mod tests {
             "# Problems\n\n\
              Every error of the HTTP API is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`,\n\
              `request_id`. Programs decide by `type`, which is stable; `detail` is for people and may change. Some types\n\
-             have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone), `limit` (connections-limited).\n\n\
+             have members of their own: `path` (invalid-body), `reason`, `epoch`, `oldest` and `head` (cursor-gone), `limit` (what a limit refused: its key in the configuration).\n\n\
              Two things get no answer at all, the connection ends: a head that is not complete within `limits.header_timeout`, and\n\
              HTTP/2 by prior knowledge, which this server does not speak.\n\n\
              | type | status | meaning |\n|---|---|---|\n",

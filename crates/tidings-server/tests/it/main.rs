@@ -16,6 +16,7 @@ mod mount;
 mod openapi;
 mod outbox;
 mod places;
+mod quotas;
 mod schedules;
 mod site;
 mod tenants;

@@ -31,19 +31,27 @@ pub(crate) struct Site {
     admin: String,
 }
 
-/// The machine's clock, set forward as far as a test likes.
+/// The machine's clock, or one that stands still, set forward as far as a test likes.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct ShiftedClock(Arc<AtomicI64>);
+pub(crate) struct ShiftedClock {
+    shift: Arc<AtomicI64>,
+    still: Option<Timestamp>,
+}
 
 impl ShiftedClock {
+    pub(crate) fn still() -> Self {
+        Self { still: Some(SystemClock.now()), ..Self::default() }
+    }
+
     pub(crate) fn forward(&self, by: Duration) {
-        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+        self.shift.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
     }
 }
 
 impl Clock for ShiftedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(SystemClock.now().as_micros() + self.0.load(Ordering::SeqCst))
+        let now = self.still.unwrap_or_else(|| SystemClock.now());
+        Timestamp::from_micros(now.as_micros() + self.shift.load(Ordering::SeqCst))
     }
 }
 
@@ -271,6 +279,8 @@ impl Answer {
     pub(crate) fn essence(&self) -> (u16, String, String) {
         let mut headers = self.headers.clone();
         let id = headers.remove("x-request-id").expect("a request id");
+        // What is left of the asker's own quota falls with each request.
+        headers.remove("ratelimit");
         let id = id.to_str().expect("text").to_owned();
         let body = String::from_utf8_lossy(&self.body).replace(&id, "<id>");
         (self.status.as_u16(), format!("{headers:?}"), body)

@@ -4,34 +4,29 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidings_core::{Rate, TenantId, Timestamp};
+use tidings_core::{Meter, Quota, Rate, TenantId, Timestamp};
 
-/// A rate as the generic cell rate algorithm keeps it: one moment. After a quiet period a whole period's worth may go at
-/// once; in the long run it is never more than the rate.
+/// Hands out turns at a rate: after a quiet period a whole period's worth may go at once; in the long run it is never
+/// more than the rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     rate: Rate,
-    /// When all that was reserved would have gone, one by one. In nanoseconds, since a rate may be a million in a second.
-    until: i64,
+    meter: Meter,
 }
 
 impl Pace {
     pub(super) const fn new(rate: Rate) -> Self {
-        Self { rate, until: 0 }
+        Self { rate, meter: Meter::NEW }
     }
 
-    /// Takes the next turn and says when it is: now or later. Turns are handed out in order, so whoever holds one is
-    /// overtaken by nobody.
+    /// Takes the next turn and says when it is: now or later.
     pub(super) fn reserve(&mut self, now: Timestamp) -> Timestamp {
-        let per = self.rate.per.as_nanos() as i64;
-        let now = now.as_micros() * 1_000;
-        self.until = self.until.max(now) + per / i64::from(self.rate.count);
-        Timestamp::from_micros(now.max(self.until - per) / 1_000)
+        self.meter.reserve(Quota::plain(self.rate), now)
     }
 
     /// Whether nothing is left of what was reserved.
     fn is_idle(&self, now: Timestamp) -> bool {
-        self.until <= now.as_micros() * 1_000
+        self.meter.is_idle(now)
     }
 }
 
@@ -60,15 +55,6 @@ impl Paces {
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    #[test]
-    fn a_periods_worth_goes_at_once_and_then_one_by_one() {
-        let mut pace = Pace::new(Rate { count: 3, per: Duration::from_mins(1) });
-        let at = |secs: i64| Timestamp::from_secs(1_000 + secs);
-        let turns: Vec<_> = (0..6).map(|_| pace.reserve(at(0))).collect();
-        assert_eq!(turns, [at(0), at(0), at(0), at(20), at(40), at(60)]);
-        assert_eq!(pace.reserve(at(200)), at(200), "a quiet time makes up for it");
-    }
 
     #[test]
     fn tenants_have_paces_of_their_own() {

@@ -89,21 +89,21 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
-        let (parts, body) = request.into_parts();
-        let form = match essence(&parts.headers).as_str() {
+        let headers = request.headers();
+        let form = match essence(headers).as_str() {
             "application/cloudevents+json" => Form::Structured,
             "application/cloudevents-batch+json" => Form::Batch,
-            _ if parts.headers.contains_key("ce-specversion") => {
-                let attributes = attributes(&parts.headers)?;
-                let data = body::collect(body, &limits).await?;
+            _ if headers.contains_key("ce-specversion") => {
+                let attributes = attributes(headers)?;
+                let data = body::collect(request, &limits).await?;
                 return Ok(Self { text: structured(attributes, &data)?, form: Form::Structured });
             }
             _ => {
-                body::json_type(&parts.headers)?;
+                body::json_type(headers)?;
                 Form::Plain
             }
         };
-        Ok(Self { text: body::collect(body, &limits).await?, form })
+        Ok(Self { text: body::collect(request, &limits).await?, form })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     idempotency::IdempotencyKey,
     ids::Ids,
     problem::{Kind, Problem},
+    quotas::Metered,
     routes::{batch, submit},
     settings::Settings,
 };
@@ -78,8 +79,10 @@ pub(crate) async fn publish(
     let text = events.text;
     let events = requests.try_map(|path, r| r.into_event(path, &access.principal, &config.limits, &ids))?;
     let one = events.is_one();
+    let events = events.into_vec();
+    access.spend(Metered::Publishes, events.len())?;
     let idempotency = key.under("POST /events", &access.principal, &text);
-    let operation = Operation::Publish { events: events.into_vec(), idempotency };
+    let operation = Operation::Publish { events, idempotency };
     match submit(&journal, access.command(operation)?).await? {
         Outcome::Published(published) => Ok(answer(published, one)),
         other => unreachable!("publishing is answered by seqs, not by {other:?}"),
@@ -115,7 +118,7 @@ impl PublishRequest {
         if data.len() > limits.event_bytes {
             let max = limits.event_bytes;
             let detail = format!("{path}.data is larger than {max} bytes (limits.event_bytes).");
-            return Err(Problem::new(Kind::TooLarge, detail));
+            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
         }
         access::may_write_about(principal, self.subject.as_ref())?;
         Ok(NewEvent {

@@ -17,6 +17,7 @@ use crate::{
     ids::Ids,
     object::Object,
     problem::{Kind, Problem},
+    quotas::Metered,
     settings::Settings,
 };
 
@@ -128,7 +129,7 @@ pub(crate) struct BackoffRequest {
     ),
 )]
 pub(crate) async fn enqueue(
-    access: Access<may::WriteJobs>,
+    access: Access<may::EnqueueJobs>,
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
     State(settings): State<Settings>,
@@ -141,8 +142,10 @@ pub(crate) async fn enqueue(
     let jobs =
         requests.try_map(|path, request| request.into_job(path, &access.principal, &limits.limits, &ids))?;
     let one = jobs.is_one();
+    let jobs = jobs.into_vec();
+    access.spend(Metered::Enqueues, jobs.len())?;
     let idempotency = key.under("POST /jobs", &access.principal, &text);
-    let operation = Operation::Enqueue { jobs: jobs.into_vec(), idempotency };
+    let operation = Operation::Enqueue { jobs, idempotency };
     match submit(&journal, access.command(operation)?).await? {
         Outcome::Enqueued(enqueued) => {
             let shown = held::shown(&*store, &access, &enqueued).await?;
@@ -181,10 +184,8 @@ impl EnqueueRequest {
         let payload = self.payload.unwrap_or_else(RawJson::null);
         if payload.len() > limits.event_bytes {
             let max = limits.event_bytes;
-            return Err(Problem::new(
-                Kind::TooLarge,
-                format!("{path}.payload is larger than {max} bytes (limits.event_bytes)."),
-            ));
+            let detail = format!("{path}.payload is larger than {max} bytes (limits.event_bytes).");
+            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
         }
         access::may_write_about(principal, self.subject.as_ref())?;
         let mut spec = JobSpec::new(self.r#type, payload);

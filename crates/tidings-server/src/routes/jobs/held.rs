@@ -3,7 +3,7 @@
 use tidings_store::{Enqueued, Store};
 
 use crate::{
-    access::{Access, may},
+    access::Access,
     problem::{Kind, Problem},
     refusal,
 };
@@ -13,9 +13,9 @@ const WITHHELD: &[u8] = br#"{"unique_key_held":true}"#;
 
 /// Each job's text. What was committed is never answered by an error: only where nothing was made is a
 /// job that may not be shown a problem.
-pub(crate) async fn shown<'e>(
+pub(crate) async fn shown<'e, N>(
     store: &dyn Store,
-    access: &Access<may::WriteJobs>,
+    access: &Access<N>,
     enqueued: &'e [Enqueued],
 ) -> Result<Vec<&'e [u8]>, Problem> {
     let made = enqueued.iter().any(|e| e.created);
@@ -30,7 +30,7 @@ pub(crate) async fn shown<'e>(
     Ok(shown)
 }
 
-async fn may_see(store: &dyn Store, access: &Access<may::WriteJobs>, held: &Enqueued) -> Result<(), Problem> {
+async fn may_see<N>(store: &dyn Store, access: &Access<N>, held: &Enqueued) -> Result<(), Problem> {
     let job = store.job(&access.tenant, held.id).await.map_err(|e| refusal::of_read(&e))?;
     // One that has gone since was the asker's own, repeated.
     if job.is_none_or(|job| super::may_change(&access.principal, &job)) {

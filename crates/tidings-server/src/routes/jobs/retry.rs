@@ -12,6 +12,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    quotas::Metered,
     routes::submit,
 };
 
@@ -30,7 +31,7 @@ use super::{changeable, held};
     ),
 )]
 pub(crate) async fn retry(
-    access: Access<may::WriteJobs>,
+    access: Access<may::EnqueueJobs>,
     Id(id): Id<JobId>,
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
@@ -39,6 +40,7 @@ pub(crate) async fn retry(
     OptionalJson(Nothing {}): OptionalJson<Nothing>,
 ) -> Result<Response, Problem> {
     changeable(&*store, &access.principal, &access.tenant, id).await?;
+    access.spend(Metered::Enqueues, 1)?;
     // It has no body: what it asks for is in its path.
     let idempotency = key.under("POST /jobs/retry", &access.principal, id.as_bytes());
     let operation = Operation::Retry { job: id, id: ids.job(), idempotency };

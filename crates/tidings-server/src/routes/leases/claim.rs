@@ -16,6 +16,7 @@ use crate::{
     ids::Ids,
     leases::{Claimer, Handover, LeaseToken, Undelivered, Wanted},
     problem::Problem,
+    quotas::Metered,
     routes::{jobs::EnqueueRequest, list_text},
     settings::Settings,
 };
@@ -69,7 +70,8 @@ pub(crate) async fn claim(
                 "a job that is leased at once is not for later: leave it out",
             ));
         }
-        let access = access.in_one_tenant::<may::WriteJobs>()?;
+        let access = access.in_one_tenant::<may::EnqueueJobs>()?;
+        access.spend(Metered::Enqueues, 1)?;
         let config = Arc::clone(&settings.get());
         let job = job.into_job("$.job", &access.principal, &config.limits, &ids)?;
         let operation = Operation::EnqueueLeased { job, worker, length: claimer.length() };

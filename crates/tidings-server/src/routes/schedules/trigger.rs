@@ -12,6 +12,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    quotas::Metered,
     routes::jobs::held,
 };
 
@@ -30,7 +31,7 @@ use super::changeable;
     ),
 )]
 pub(crate) async fn trigger(
-    access: Access<may::WriteJobs>,
+    access: Access<may::EnqueueJobs>,
     Id(name): Id<ScheduleName>,
     State(store): State<Arc<dyn Store>>,
     State(journal): State<Journal>,
@@ -38,6 +39,7 @@ pub(crate) async fn trigger(
     key: IdempotencyKey,
 ) -> Result<Response, Problem> {
     let schedule = changeable(&*store, &access.principal, &access.tenant, &name).await?;
+    access.spend(Metered::Enqueues, 1)?;
     // It has no body: what it asks for is in its path.
     let idempotency = key.under("POST /schedules/trigger", &access.principal, name.as_str().as_bytes());
     let jobs = vec![schedule.spec.job(ids.job())];
