@@ -15,6 +15,7 @@ mod lifecycle;
 mod mount;
 mod openapi;
 mod places;
+mod receivers;
 mod schedules;
 mod site;
 mod tenants;
