@@ -4,6 +4,7 @@ mod replay;
 mod settings;
 mod show;
 mod tail;
+mod test;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ Examples:
   tidings webhooks rotate-secret 019ab0c4-… --overlap 24h
   tidings webhooks deliveries 019ab0c4-… --state dead
   tidings webhooks replay 019ab0c4-… --failures
+  tidings webhooks test 019ab0c4-…                                       sends it a sample event, now
   tidings webhooks tail 019ab0c4-…                                       follows its attempts
   tidings webhooks listen --forward http://localhost:8080/hook           receives on a laptop, signed the same way")]
 pub(crate) struct Webhooks {
@@ -105,6 +107,8 @@ enum Action {
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Send an endpoint a sample event now, and say what came of it.
+    Test(test::Test),
     /// List attempts, newest first, or what is retried or dead.
     Deliveries(deliveries::Deliveries),
     /// Send an endpoint something again.
@@ -174,6 +178,7 @@ impl Webhooks {
                 let webhook = client.rotate_webhook_secret(id, kind.as_deref(), Some(&overlap)).await?;
                 secret(&webhook)?;
             }
+            Action::Test(test) => return test.run().await,
             Action::Deliveries(deliveries) => deliveries.run().await?,
             Action::Replay(replay) => replay.run().await?,
             Action::Tail(tail) => tail.run().await?,

@@ -86,6 +86,52 @@ fn receive(listener: &TcpListener, status: &str) -> Received {
 }
 
 #[test]
+fn a_test_says_what_came_of_it_and_attempts_are_followed() {
+    let server = Server::start(&[LOCAL]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
+    let made = server.ok(&["webhooks", "create", &url]);
+    let id = made.lines().next().expect("an id");
+    let try_it = |status: &str| {
+        std::thread::scope(|scope| {
+            let answering = scope.spawn(|| receive(&listener, status));
+            let output = server.run(&["webhooks", "test", id]);
+            let event: serde_json::Value =
+                serde_json::from_slice(&answering.join().expect("it came").body).expect("the envelope");
+            assert_eq!((&event["type"], &event["seq"]), (&"webhook.test".into(), &0.into()));
+            (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+        })
+    };
+    let (code, text) = try_it("204 OK");
+    assert!(code == Some(0) && text.starts_with("delivered, status 204, "), "{code:?} {text}");
+    let (code, text) = try_it("500 No");
+    assert!(code == Some(1) && text.starts_with("not delivered (status), status 500, "), "{code:?} {text}");
+    let none = server.run(&["webhooks", "test", "019ab0c4-0000-7000-8000-000000000000"]);
+    assert_eq!(none.status.code(), Some(4));
+
+    let mut command = server.command(&["webhooks", "tail", id, "--json"]);
+    command.stdout(Stdio::piped());
+    let mut tail = Running(command.spawn().expect("it runs"));
+    let mut lines = BufReader::new(tail.0.stdout.take().expect("piped")).lines();
+    // Published until it looks: what was there before is not told.
+    let answering = std::thread::spawn(move || {
+        loop {
+            receive(&listener, "204 OK");
+        }
+    });
+    let (told, first) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || told.send(lines.next().expect("a line").expect("reads")));
+    let line = crate::harness::eventually("an attempt is told", || {
+        server.ok(&["publish", "note.created", "1"]);
+        first.try_recv().ok()
+    });
+    let attempt: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(attempt["status"], 204, "{attempt}");
+    reading.join().expect("it read").expect("it was heard");
+    drop(answering);
+}
+
+#[test]
 fn a_laptop_receives_events_signed_like_a_webhook() {
     let server = Server::start(&[]);
     server.ok_with(&["publish", "note.created", "-"], "1\n2\n3\n");

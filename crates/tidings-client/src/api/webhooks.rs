@@ -103,6 +103,19 @@ pub struct DeliveriesPage {
     pub next: Option<String>,
 }
 
+/// What came of a sample event.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebhookTest {
+    pub delivered: bool,
+    /// `None`: no answer came.
+    pub status: Option<u16>,
+    /// What kind of failure it was.
+    pub failure: Option<String>,
+    pub latency_ms: u64,
+    /// How the answer began, at most 4 KiB.
+    pub answer: Option<String>,
+}
+
 /// What an endpoint is sent again.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -189,6 +202,11 @@ impl Client {
             body.extend(value.map(|value| (name.to_owned(), Value::from(value))));
         }
         self.call(Call::post(format!("{}/rotate-secret", path(id))).json(&body)).await
+    }
+
+    /// Sends it a sample event now, in whatever state it is; that it was not delivered is no error.
+    pub async fn test_webhook(&self, id: EndpointId) -> Result<WebhookTest, ClientError> {
+        self.call(Call::post(format!("{}/test", path(id)))).await
     }
 
     pub async fn webhook_deliveries(

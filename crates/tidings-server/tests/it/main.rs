@@ -17,6 +17,7 @@ mod openapi;
 mod outbox;
 mod places;
 mod quotas;
+mod receivers;
 mod schedules;
 mod site;
 mod tenants;

@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tidings_core::{Clock, Entropy as _, SystemClock, SystemEntropy, Timestamp};
 use tidings_server::{
-    App, StartError,
+    App, Server, StartError,
     config::{Loaded, Sources},
 };
 use tower::ServiceExt as _;
@@ -97,6 +97,15 @@ impl Site {
 
     pub(crate) async fn with(settings: &[&str]) -> Self {
         Self::on(folder(), settings, Arc::new(SystemClock)).await
+    }
+
+    /// With a listener that other programs can reach. The server is to be stopped, not the site closed.
+    pub(crate) async fn listening(settings: &[&str]) -> (Self, Server) {
+        let folder = folder();
+        let server = Server::start(configured(&folder, settings)).await.expect("starts");
+        let app = server.app().clone();
+        let admin = std::fs::read_to_string(&app.admin_key().path).expect("the key's file").trim().to_owned();
+        (Self { router: app.router(), app, folder, admin }, server)
     }
 
     /// Stops in order and starts again on the same folder.
