@@ -101,7 +101,7 @@ impl Quotas {
                 let Some(rate) = policy.rate(&settings.limits) else { continue };
                 let (key, quota) = (holder.clone(), Quota::twice(rate));
                 policies.push(policy);
-                costs.push(Cost { key, meter: *metered as usize, quota, cost: *cost });
+                costs.push(Cost { key, meter: *metered as usize, quota, amount: *cost });
             }
         }
         (policies, costs)
