@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Serve(commands::serve::Serve),
     /// Print the effective configuration and where each value comes from.
     Config(commands::config::Config),
+    /// Ask a server whether it takes requests. Needs no credential.
+    Health(commands::health::Health),
     /// Bring the store's schema up to date.
     Migrate(commands::migrate::Migrate),
     /// Sign a token with the server's own key. Needs no running server.
@@ -126,6 +128,7 @@ mod tests {
         for line in [
             "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
             "tidings config --json",
+            "tidings health --live --url http://x --timeout 1s",
             "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
             "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler,webhooks --data d",
             "tidings serve --store-file s --redis-file r --config tidings.toml",

@@ -10,7 +10,7 @@ use tidings_core::TenantId;
 use crate::{args::TargetArgs, exit::Usage, server_file::ServerFile};
 
 /// Where `serve` listens unless it is told otherwise.
-const URL_DEFAULT: &str = "http://127.0.0.1:3000";
+pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:3000";
 
 /// A server and a credential for it.
 pub(crate) struct Resolved {

@@ -5,6 +5,7 @@ mod cluster;
 mod crash;
 mod credentials;
 mod flood;
+mod image;
 mod interop;
 mod isolation;
 mod leases;
