@@ -4,6 +4,7 @@
 mod access;
 mod bodies;
 mod cluster;
+mod descriptors;
 mod events;
 mod framing;
 mod health;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod mount;
 mod openapi;
 mod places;
+mod proxy_protocol;
 mod quotas;
 mod schedules;
 mod site;
