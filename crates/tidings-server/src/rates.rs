@@ -29,7 +29,7 @@ pub(crate) struct Cost<K> {
     /// Which of the key's meters.
     pub(crate) meter: usize,
     pub(crate) quota: Quota,
-    pub(crate) cost: u32,
+    pub(crate) amount: u32,
 }
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 impl<K: Eq + Hash + Clone> Rates<K> {
     /// Spends `cost` of `key`'s one quota.
     pub(crate) fn spend(&self, key: K, quota: Quota, cost: u32, now: Timestamp) -> Result<Left, Exceeded> {
-        let spent = self.spend_all(&[Cost { key, meter: 0, quota, cost }], now);
+        let spent = self.spend_all(&[Cost { key, meter: 0, quota, amount: cost }], now);
         spent.map(|left| left[0]).map_err(|(_, exceeded)| exceeded)
     }
 }
@@ -57,7 +57,7 @@ impl<K: Eq + Hash + Clone, const N: usize> Rates<K, N> {
         let mut spent = self.spent.lock();
         for (at, cost) in costs.iter().enumerate() {
             if let Some(meters) = spent.meters.get_mut(&cost.key) {
-                meters[cost.meter].look(cost.quota, cost.cost, now).map_err(|exceeded| (at, exceeded))?;
+                meters[cost.meter].look(cost.quota, cost.amount, now).map_err(|exceeded| (at, exceeded))?;
             }
         }
         Ok(costs.iter().map(|cost| spent.spend(cost, self.max, now)).collect())
@@ -68,7 +68,7 @@ impl<K: Eq + Hash + Clone, const N: usize> Rates<K, N> {
         let mut spent = self.spent.lock();
         for (at, cost) in costs.iter().enumerate() {
             if let Some(meters) = spent.meters.get_mut(&cost.key) {
-                meters[cost.meter].look(cost.quota, cost.cost, now).map_err(|exceeded| (at, exceeded))?;
+                meters[cost.meter].look(cost.quota, cost.amount, now).map_err(|exceeded| (at, exceeded))?;
             }
         }
         Ok(())
@@ -83,12 +83,12 @@ impl<K: Eq + Hash + Clone, const N: usize> Rates<K, N> {
 impl<K: Eq + Hash + Clone, const N: usize> Spent<K, N> {
     fn spend(&mut self, cost: &Cost<K>, max: usize, now: Timestamp) -> Left {
         const ENOUGH: &str = "it was looked at, or nothing is spent";
-        let Cost { key, meter, quota, cost } = cost;
+        let Cost { key, meter, quota, amount } = cost;
         if let Some(meters) = self.meters.get_mut(key) {
-            return meters[*meter].spend(*quota, *cost, now).expect(ENOUGH);
+            return meters[*meter].spend(*quota, *amount, now).expect(ENOUGH);
         }
         let mut meters = [Meter::NEW; N];
-        let left = meters[*meter].spend(*quota, *cost, now).expect(ENOUGH);
+        let left = meters[*meter].spend(*quota, *amount, now).expect(ENOUGH);
         if self.has_room(max, now) {
             self.meters.insert(key.clone(), meters);
         }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn all_of_it_is_spent_or_nothing() {
         let rates = Rates::<_, 2>::new(10);
-        let cost = |key, meter, cost| Cost { key, meter, quota: TEN, cost };
+        let cost = |key, meter, amount| Cost { key, meter, quota: TEN, amount };
         let both = [cost("a", 0, 1), cost("b", 1, 15)];
         assert_eq!(rates.spend_all(&both, at(0)).map(|left| left.len()), Ok(2));
         assert_eq!(rates.spend_all(&both, at(0)), Err((1, Exceeded(Duration::from_secs(1)))));

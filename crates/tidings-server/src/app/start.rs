@@ -20,7 +20,6 @@ use crate::{
     metrics::Metrics,
     outbox,
     places::{InRedis, InStore, Places, Together},
-    quotas::Quotas,
     rescue::{self, LeaseActivity},
     retention,
     revocation::Closer,
@@ -108,13 +107,7 @@ impl App {
             },
             endpoints,
             dispatcher,
-            gate: Gate {
-                authenticator,
-                directory,
-                settings: settings.clone(),
-                metrics: metrics.clone(),
-                quotas: Quotas::new(settings.clone(), world.clock.clone()),
-            },
+            gate: Gate::new(authenticator, directory, &settings, &metrics, world.clock.clone()),
             progress: ProgressDesk::new(journal.clone(), config.jobs.progress_rate.0),
             streams: streams::Desk::new(
                 delivery.clone(),

@@ -38,16 +38,16 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io::R
     }
     line.truncate(line.len() - 2);
     let text = std::str::from_utf8(&line).map_err(|_| malformed("its line is no text"))?;
-    source(text).ok_or_else(|| malformed("its line does not read"))
+    if text == "PROXY UNKNOWN" || text.starts_with("PROXY UNKNOWN ") {
+        return Ok(None);
+    }
+    source(text).map(Some).ok_or_else(|| malformed("its line does not read"))
 }
 
 /// `PROXY TCP4 <source> <destination> <port> <port>`
-fn source(line: &str) -> Option<Option<SocketAddr>> {
+fn source(line: &str) -> Option<SocketAddr> {
     let mut words = line.split(' ').skip(1);
     let family = words.next()?;
-    if family == "UNKNOWN" {
-        return Some(None);
-    }
     let [source, destination, port, to_port] = [words.next()?, words.next()?, words.next()?, words.next()?];
     let (source, _) = match family {
         "TCP4" => (source.parse::<Ipv4Addr>().ok()?.into(), destination.parse::<Ipv4Addr>().ok()?.into()),
@@ -56,7 +56,7 @@ fn source(line: &str) -> Option<Option<SocketAddr>> {
     } as (IpAddr, IpAddr);
     let port = number(port)?;
     number(to_port)?;
-    words.next().is_none().then_some(Some(SocketAddr::new(source, port)))
+    words.next().is_none().then_some(SocketAddr::new(source, port))
 }
 
 /// A port as it is written: the standard parser takes a sign and zeros in front.
