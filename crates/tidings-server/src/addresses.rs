@@ -72,7 +72,7 @@ impl Addresses {
     /// The client behind `peer`, which may be a proxy that says for whom it speaks.
     pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let server = &self.0.settings.get().server;
-        let trusted = |ip: IpAddr| server.trusted_proxies.iter().any(|network| network.contains(ip));
+        let trusted = |ip: IpAddr| server.trusts(ip);
         let peer = peer.ip().to_canonical();
         if trusted(peer) {
             return forwarded::client(peer, server.forwarded_header, headers, trusted);

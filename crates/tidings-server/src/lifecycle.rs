@@ -46,7 +46,8 @@ impl Server {
     pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
         let config = &loaded.config;
         let bounds = ListenerConfig::default();
-        let api = bind(config.server.listen, bounds.clone())?;
+        let proxied = ListenerConfig { proxy_protocol: config.server.proxy_protocol, ..bounds.clone() };
+        let api = bind(config.server.listen, proxied)?;
         let ops = config.server.ops_listen.0.map(|address| bind(address, bounds)).transpose()?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
         let app = App::start(config.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
@@ -114,8 +115,8 @@ impl Server {
 
     fn listen(&self, listener: Listener, router: axum::Router) {
         let delivery: Delivery = self.app.delivery().clone();
-        let settings = self.app.settings().clone();
-        self.listeners.spawn(listener.run(router, delivery, settings, self.closing.clone()));
+        let (settings, metrics) = (self.app.settings().clone(), self.app.metrics().clone());
+        self.listeners.spawn(listener.run(router, delivery, settings, metrics, self.closing.clone()));
     }
 }
 

@@ -8,6 +8,9 @@
 //! and a request that does not pass goes to the router as [`Unfit`]. What hyper itself refuses is answered in the same way, in
 //! the place of its empty answer.
 //!
+//! Where the listener is told to, a connection of a trusted proxy begins with a PROXY protocol header, and is closed without a word
+//! where it does not; a peer that nobody trusts speaks HTTP, in which such a header does not read.
+//!
 //! Requests that come this way carry the extension [`NativeSocket`]. A router that is mounted in
 //! another application gets none, and its streams go the generic way.
 
@@ -16,6 +19,7 @@ mod answering;
 mod connection;
 mod framing;
 mod handoff;
+mod proxy_protocol;
 mod scanner;
 mod tap;
 mod unfit;
@@ -24,10 +28,13 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use tidings_delivery::{Delivery, NewConnection};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::settings::Settings;
+use crate::{metrics::Metrics, settings::Settings};
 
 pub(crate) use handoff::Takeover;
 pub(crate) use unfit::Unfit;
@@ -39,11 +46,13 @@ pub(crate) struct ListenerConfig {
     pub(crate) connections: usize,
     /// Bytes that a request's head may have.
     pub(crate) head_bytes: usize,
+    /// Trusted proxies say in front of each connection for whom they speak.
+    pub(crate) proxy_protocol: bool,
 }
 
 impl Default for ListenerConfig {
     fn default() -> Self {
-        Self { connections: 4_096, head_bytes: 64 << 10 }
+        Self { connections: 4_096, head_bytes: 64 << 10, proxy_protocol: false }
     }
 }
 
@@ -83,6 +92,7 @@ impl Listener {
         router: Router,
         delivery: Delivery,
         settings: Settings,
+        metrics: Metrics,
         shutdown: CancellationToken,
     ) {
         let tracker = TaskTracker::new();
@@ -90,6 +100,7 @@ impl Listener {
             router,
             delivery,
             settings,
+            metrics,
             places: Arc::new(Semaphore::new(self.config.connections)),
             config: self.config,
             shutdown,
@@ -106,6 +117,7 @@ struct Shared {
     router: Router,
     delivery: Delivery,
     settings: Settings,
+    metrics: Metrics,
     places: Arc<Semaphore>,
     config: ListenerConfig,
     shutdown: CancellationToken,
@@ -113,6 +125,26 @@ struct Shared {
 }
 
 impl Shared {
+    /// The client behind `peer`, where that is a proxy which says so in front of the connection. `None`: it should have.
+    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+        if !self.config.proxy_protocol || !self.settings.get().server.trusts(peer.ip()) {
+            return Some(peer);
+        }
+        let time = self.settings.get().limits.header_timeout.0;
+        let read = tokio::select! {
+            () = self.shutdown.cancelled() => return None,
+            read = tokio::time::timeout(time, proxy_protocol::read(stream)) => read,
+        };
+        let why = match read {
+            Ok(Ok(source)) => return Some(source.unwrap_or(peer)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "its header did not come in time".to_owned(),
+        };
+        self.metrics.listener.proxies_refused.inc();
+        tracing::debug!(%peer, why, "a trusted proxy's connection has no PROXY protocol header (server.proxy_protocol)");
+        None
+    }
+
     /// A stream begins: from here on the socket belongs to a shard.
     fn hand_over(&self, socket: std::net::TcpStream, new: NewConnection) {
         self.delivery.attach(socket, new);

@@ -5,6 +5,7 @@ mod bus;
 mod distribution;
 mod duties;
 mod http;
+mod listener;
 mod log;
 mod places;
 mod streams;
@@ -36,6 +37,7 @@ pub struct Inner {
     pub(crate) bus: bus::Bus,
     pub(crate) duties: duties::Duties,
     pub(crate) http: http::Http,
+    pub(crate) listener: listener::Listener,
     pub(crate) log: log::Log,
     pub(crate) places: places::Places,
     pub(crate) websocket: Streams,
@@ -73,6 +75,7 @@ impl Metrics {
             bus: bus::Bus::register(&mut registry),
             duties: duties::Duties::register(&mut registry),
             http: http::Http::register(&mut registry),
+            listener: listener::Listener::register(&mut registry),
             log: log::Log::register(&mut registry),
             places: places::Places::register(&mut registry),
             websocket: Streams::register(&mut registry, "websocket"),

@@ -96,12 +96,12 @@ impl Quotas {
         let settings = self.0.settings.get();
         let (mut policies, mut costs) = (SmallVec::new(), SmallVec::new());
         for holder in holders {
-            for (metered, cost) in wanted {
+            for (metered, amount) in wanted {
                 let policy = Policy { metered: *metered, of_tenant: matches!(holder, Holder::Tenant(_)) };
                 let Some(rate) = policy.rate(&settings.limits) else { continue };
                 let (key, quota) = (holder.clone(), Quota::twice(rate));
                 policies.push(policy);
-                costs.push(Cost { key, meter: *metered as usize, quota, amount: *cost });
+                costs.push(Cost { key, meter: *metered as usize, quota, amount: *amount });
             }
         }
         (policies, costs)

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, header, request::Parts};
 use tidings_auth::{AuthError, Authenticator, Credential};
-use tidings_core::{Principal, Scope, TenantId};
+use tidings_core::{Clock, Principal, Scope, TenantId};
 use tidings_store::{Command, Operation};
 
 use crate::{
@@ -25,9 +25,9 @@ use super::{
 pub(crate) struct Gate {
     pub(crate) authenticator: Authenticator,
     pub(crate) directory: Directory,
-    pub(crate) settings: Settings,
-    pub(crate) metrics: Metrics,
-    pub(crate) quotas: Quotas,
+    pub(super) settings: Settings,
+    metrics: Metrics,
+    quotas: Quotas,
 }
 
 /// Who asks, and who pays for it.
@@ -38,6 +38,17 @@ pub(super) struct Asker {
 }
 
 impl Gate {
+    pub(crate) fn new(
+        authenticator: Authenticator,
+        directory: Directory,
+        settings: &Settings,
+        metrics: &Metrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let quotas = Quotas::new(settings.clone(), clock);
+        Self { authenticator, directory, settings: settings.clone(), metrics: metrics.clone(), quotas }
+    }
+
     pub(super) async fn by_header(&self, parts: &mut Parts) -> Result<Asker, Problem> {
         let presented = credential::from_header(&parts.headers).inspect_err(|_| self.metrics.auth.missing());
         let principal = self.verify(&presented?, &parts.headers).await?;

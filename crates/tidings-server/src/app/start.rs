@@ -20,7 +20,6 @@ use crate::{
     metrics::Metrics,
     outbox,
     places::{InRedis, InStore, Places, Together},
-    quotas::Quotas,
     rescue::{self, LeaseActivity},
     retention,
     revocation::Closer,
@@ -86,34 +85,37 @@ impl App {
         let (drain, settings, services) =
             (Drain::default(), Settings::new(config.clone()), Services::default());
         let activity = LeaseActivity::new(world.clock.clone());
-        let claimer = claimer((&store, &journal, &desk), &drain, &activity, &config, &world);
+        let claimer = Claimer::new(
+            journal.clone(),
+            desk.clone(),
+            drain.clone(),
+            world.clock.clone(),
+            activity.clone(),
+            config.jobs.lease.0,
+            store.cluster().map(|_| Claimer::LOOK_AGAIN),
+        );
         let directory = Directory::new(store.clone());
         let places = Places::new(together(&store, redis), settings.clone(), metrics.clone());
-        let streams = streams::Desk::new(
-            delivery.clone(),
-            settings.clone(),
-            metrics.clone(),
-            world.pooled.clone(),
-            places.clone(),
-        );
-        let admin = TenantAdmin {
-            store: store.clone(),
-            journal: journal.clone(),
-            directory: directory.clone(),
-            hub: hub.clone(),
-            desk: desk.clone(),
-            authenticator: authenticator.clone(),
-        };
-        let quotas = Quotas::new(settings.clone(), world.clock.clone());
-        let gate =
-            Gate { authenticator, directory, settings: settings.clone(), metrics: metrics.clone(), quotas };
         let app = Self(Arc::new(Parts {
-            admin,
+            admin: TenantAdmin {
+                store: store.clone(),
+                journal: journal.clone(),
+                directory: directory.clone(),
+                hub: hub.clone(),
+                desk: desk.clone(),
+                authenticator: authenticator.clone(),
+            },
             endpoints,
             dispatcher,
-            gate,
+            gate: Gate::new(authenticator, directory, &settings, &metrics, world.clock.clone()),
             progress: ProgressDesk::new(journal.clone(), config.jobs.progress_rate.0),
-            streams,
+            streams: streams::Desk::new(
+                delivery.clone(),
+                settings.clone(),
+                metrics.clone(),
+                world.pooled.clone(),
+                places.clone(),
+            ),
             places,
             addresses: Addresses::new(settings.clone(), world.clock.clone()),
             health: Health::new(store.clone(), hub.clone()),
@@ -182,24 +184,6 @@ fn together(store: &Arc<dyn Store>, redis: Option<Arc<RedisBus>>) -> Option<Arc<
         Some(redis) => Arc::new(InRedis(redis)),
         None => Arc::new(InStore(store.clone())),
     })
-}
-
-fn claimer(
-    (store, journal, desk): (&Arc<dyn Store>, &Journal, &Desk),
-    drain: &Drain,
-    activity: &LeaseActivity,
-    config: &Config,
-    world: &World,
-) -> Claimer {
-    Claimer::new(
-        journal.clone(),
-        desk.clone(),
-        drain.clone(),
-        world.clock.clone(),
-        activity.clone(),
-        config.jobs.lease.0,
-        store.cluster().map(|_| Claimer::LOOK_AGAIN),
-    )
 }
 
 fn start_delivery(

@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,8 @@ pub struct Server {
     pub mode: Mode,
     /// The proxies that are believed when they say for whom they speak. SIGHUP reloads them.
     pub trusted_proxies: Vec<Network>,
+    /// They say it in front of each connection, by PROXY protocol.
+    pub proxy_protocol: bool,
     /// The header that they say it in. SIGHUP reloads it.
     pub forwarded_header: ForwardedHeader,
     /// An echo route for conformance suites.
@@ -97,6 +102,7 @@ impl Default for Server {
             roles: Role::ALL.to_vec(),
             mode: Mode::Production,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             forwarded_header: ForwardedHeader::XForwardedFor,
             debug_echo: false,
         }
@@ -104,6 +110,11 @@ impl Default for Server {
 }
 
 impl Server {
+    /// Whether an address is a proxy's that is believed.
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(ip))
+    }
+
     pub fn has_role(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
@@ -137,6 +148,10 @@ impl Server {
                 "server.roles",
                 "must name api, scheduler or webhooks, or several of them",
             ));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            let message = "needs server.trusted_proxies: only those that it names are asked for a header";
+            return Err(ConfigError::invalid("server.proxy_protocol", message));
         }
         let alone = matches!(store, StoreChoice::Sqlite);
         if alone && Role::ALL.iter().any(|role| !self.has_role(*role)) {

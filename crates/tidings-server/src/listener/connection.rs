@@ -36,7 +36,8 @@ use super::{
 const HEAD_GRACE: Duration = Duration::from_millis(500);
 
 /// Serves one connection's requests, until it ends or becomes a stream.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let Some(peer) = shared.client(&mut stream, peer).await else { return };
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let handoff = Arc::new(Handoff::default());

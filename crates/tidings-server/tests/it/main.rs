@@ -4,6 +4,7 @@
 mod access;
 mod bodies;
 mod cluster;
+mod descriptors;
 mod events;
 mod framing;
 mod health;
@@ -16,6 +17,7 @@ mod mount;
 mod openapi;
 mod outbox;
 mod places;
+mod proxy_protocol;
 mod quotas;
 mod receivers;
 mod schedules;

@@ -205,6 +205,10 @@ impl Site {
         if body.is_some() && !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
+        // As clients do; a request of ours that has none is sent by `raw`.
+        if let Some(text) = body {
+            request = request.header("content-length", text.len());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
