@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::{Map, Value};
 use tidings_core::EndpointId;
-use tidings_store::{EndpointChange, Journal, Operation, Store};
+use tidings_store::{EndpointChange, Operation, Store};
 
 use crate::{
     access::{Access, may},
@@ -12,6 +12,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    webhooks::Changes,
 };
 
 use super::{
@@ -29,12 +30,12 @@ pub(crate) async fn pause(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(ids): State<Ids>,
 ) -> Result<Response, Problem> {
     visible(&*store, &access, id).await?;
     let operation = Operation::ChangeEndpoint { id, change: EndpointChange::Pause };
-    let paused = submit(&journal, access.command(operation)?).await?;
+    let paused = submit(&changes, access.command(operation)?).await?;
     Ok(view::answer(StatusCode::OK, &paused, None, ids.now()))
 }
 
@@ -48,7 +49,7 @@ pub(crate) async fn enable(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(ids): State<Ids>,
     OptionalJson(mut fields): OptionalJson<Map<String, Value>>,
 ) -> Result<Response, Problem> {
@@ -56,6 +57,6 @@ pub(crate) async fn enable(
     finish(&fields)?;
     visible(&*store, &access, id).await?;
     let operation = Operation::ChangeEndpoint { id, change: EndpointChange::Enable(from) };
-    let enabled = submit(&journal, access.command(operation)?).await?;
+    let enabled = submit(&changes, access.command(operation)?).await?;
     Ok(view::answer(StatusCode::OK, &enabled, None, ids.now()))
 }
