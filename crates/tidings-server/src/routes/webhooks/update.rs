@@ -42,6 +42,6 @@ pub(crate) async fn update(
         endpoints.judge(&spec.url).await?;
     }
     let change = EndpointChange::Spec { spec: Box::new(spec), seen: before.change };
-    let changed = submit(&changes, access.command(Operation::ChangeEndpoint { id, change })?).await?;
-    Ok(view::answer(StatusCode::OK, &changed, None, ids.now()))
+    let after = submit(&changes, access.command(Operation::ChangeEndpoint { id, change })?).await?;
+    Ok(view::answer(StatusCode::OK, &after, None, ids.now()))
 }

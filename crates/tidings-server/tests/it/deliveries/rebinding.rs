@@ -1,7 +1,7 @@
 //! A name server that means ill, and a server that asks it: what listens inside hears nothing.
 
 // The guard's own tests have it, and use more of it.
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 #[path = "../../../../tidings-guard/tests/it/name_server.rs"]
 mod name_server;
 
