@@ -329,6 +329,14 @@ async fn a_users_endpoints_are_paused_with_one_call() {
     assert_eq!(pause(&site.operator("acme"), "ana").await.ok(200), json!({"paused": 1}));
     let who = site.operator("acme");
     assert_eq!(site.get(&path(&made), &who).await.ok(200)["state"], "paused");
+    // An endpoint is its creator's, not a key's: keys are replaced, and it goes on.
+    site.act(&format!("{}/enable", path(&made)), &who).await.ok(200);
+    let keys = site.get("/api/v1/keys", &who).await.ok(200);
+    for key in keys["keys"].as_array().expect("a list") {
+        site.delete(&format!("/api/v1/keys/{}", key["id"].as_str().expect("an id")), &who).await.ok(204);
+    }
+    site.get("/api/v1/webhooks", &ana).await.ok(401);
+    assert_eq!(site.get(&path(&made), &who).await.ok(200)["state"], "active");
     assert_eq!(site.get(&path(&others), &who).await.ok(200)["state"], "active");
     site.close().await;
 }
