@@ -12,7 +12,7 @@ use tidings_webhooks::signing::{NewKey, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::{
-    app::StartError,
+    app::{StartError, World},
     config::{Config, ConfigError},
     problem::{Kind, Problem},
     routes::keys::sentence,
@@ -39,17 +39,16 @@ pub(crate) enum Wanted {
 }
 
 impl Endpoints {
-    pub(crate) fn new(
-        config: &Config,
-        secrets: WebhookSecrets,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn new(config: &Config, secrets: WebhookSecrets, world: &World) -> Result<Self, StartError> {
         warn_of_allow_list(config);
         let own: Arc<[SocketAddr]> = own::services(config).into();
         let mut connecting = ConnectorConfig::new(config.webhooks.policy(&own)?);
         connecting.proxy = config.webhooks.egress_proxy();
+        if let Some(resolver) = &world.resolver {
+            connecting.resolver = Arc::clone(resolver);
+        }
         let connector = Connector::new(connecting).map_err(StartError::Guard)?;
-        Ok(Self { connector, secrets, entropy, own })
+        Ok(Self { connector, secrets, entropy: world.entropy.clone(), own })
     }
 
     /// Takes over what a reload may change. Where it is wrong, nothing changes.

@@ -50,7 +50,11 @@ impl Server {
         let api = bind(config.server.listen, proxied)?;
         let ops = config.server.ops_listen.0.map(|address| bind(address, bounds)).transpose()?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
-        let app = App::start(config.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+        // Under the ports that they were given: webhooks are kept from our own listeners.
+        let mut config = config.clone();
+        config.server.listen = addresses.api;
+        config.server.ops_listen.0 = addresses.ops;
+        let app = App::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
         let server = Self {
             loaded: Mutex::new(loaded),
             addresses,

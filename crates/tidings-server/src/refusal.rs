@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidings_core::{job::Refused, webhook::EndpointRefused};
-use tidings_store::{CommandError, ReadError};
+use tidings_core::{Endpoint, job::Refused, webhook::EndpointRefused};
+use tidings_store::{CommandError, ReadError, SCHEDULES_MAX};
 
 use crate::{
     access,
@@ -23,9 +23,11 @@ pub(crate) fn of_command(error: CommandError) -> Problem {
         ),
         CommandError::AlreadyUsed => access::unauthorized(),
         CommandError::NameTaken => Problem::new(Kind::NameTaken, "A schedule of this name is there already."),
-        CommandError::TooMany => {
-            Problem::new(Kind::LimitReached, "There are as many of these as there may be. Nothing was made.")
-        }
+        // Those of webhooks are told by their routes, which know the number.
+        CommandError::TooMany => Problem::new(
+            Kind::LimitReached,
+            format!("The tenant has {SCHEDULES_MAX} schedules, as many as it may have. Delete one first."),
+        ),
         CommandError::Endpoint(refused) => of_endpoint(refused),
         CommandError::Changed => Problem::new(
             Kind::WrongState,
@@ -71,7 +73,11 @@ fn of_endpoint(refused: EndpointRefused) -> Problem {
     match refused {
         EndpointRefused::State(state) => Problem::new(Kind::WrongState, format!("The endpoint is {state}.")),
         EndpointRefused::Secrets => {
-            Problem::new(Kind::LimitReached, "The endpoint has as many secrets at once as it may have.")
+            let most = Endpoint::SECRETS_MAX;
+            let detail = format!(
+                "The endpoint has {most} secrets at once, as many as it may have: one must end first."
+            );
+            Problem::new(Kind::LimitReached, detail)
         }
     }
 }

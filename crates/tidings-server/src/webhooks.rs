@@ -1,5 +1,6 @@
 //! Delivering webhooks: the dispatcher of this server, and which partitions it delivers to.
 
+mod changes;
 mod partitions;
 mod secrets;
 
@@ -14,6 +15,7 @@ use tidings_webhooks::{
 
 use crate::{app::World, config, endpoints::Endpoints};
 
+pub(crate) use changes::Changes;
 pub(crate) use partitions::{Share, run};
 
 /// Delivers nothing until it is [run].

@@ -24,6 +24,7 @@ mod sample;
 mod slots;
 mod stats;
 mod supervisor;
+mod trace;
 mod verdict;
 mod window;
 
@@ -141,7 +142,7 @@ impl Dispatcher {
         let (shared, config) = (&self.0, self.0.config.load_full());
         let route = Route::new(endpoint, &shared.connector.policy(), &*shared.secrets, &config)?;
         let message = sample::message(endpoint, shared.clock.now(), &*shared.entropy);
-        let attempt = route.attempt(&shared.sender, &*shared.clock, &message).await;
+        let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
         shared.stats.attempted(attempt.failure);
         Ok(attempt)
     }

@@ -20,6 +20,7 @@ use crate::{
     settings::Settings,
     streams,
     tenants::TenantAdmin,
+    webhooks::Changes,
 };
 
 use super::App;
@@ -52,4 +53,10 @@ capabilities! {
     Drain = drain;
     Health = health;
     Ids = ids;
+}
+
+impl FromRef<App> for Changes {
+    fn from_ref(app: &App) -> Self {
+        Self::new(app.0.journal.clone(), app.0.dispatcher.clone())
+    }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tidings_auth::{Authenticator, ServerKeys};
 use tidings_core::{Clock, Entropy};
 use tidings_delivery::Delivery;
+use tidings_guard::Resolve;
 use tidings_live::{Bus, Hub, Local, RedisBus};
 use tidings_store::{Duty, Journal, JournalConfig, Store};
 
@@ -38,28 +39,45 @@ use super::{App, Parts, StartError, commits::Commits, open};
 pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     /// For secrets.
-    pub(super) entropy: Arc<dyn Entropy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     /// For ids and jitter.
     pub(crate) pooled: Arc<dyn Entropy>,
+    /// Whom webhooks' hosts are asked of; `None`: the system's name servers.
+    pub(crate) resolver: Option<Arc<dyn Resolve>>,
 }
 
 impl World {
     pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let pooled = Arc::new(Pooled::new(entropy.clone()));
-        Self { clock, entropy, pooled }
+        Self { clock, entropy, pooled, resolver: None }
     }
 }
 
 impl App {
     /// Opens the store that is configured and starts everything on the current tokio runtime.
     pub async fn start(
-        mut config: Config,
+        config: Config,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
+        Self::start_in(config, World::new(clock, entropy)).await
+    }
+
+    /// With name servers of a test's own.
+    #[doc(hidden)]
+    pub async fn start_resolving(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, StartError> {
+        let world = World { resolver: Some(resolver), ..World::new(clock, entropy) };
+        Self::start_in(config, world).await
+    }
+
+    async fn start_in(mut config: Config, world: World) -> Result<Self, StartError> {
         config.read_files()?;
         config.validate()?;
-        let world = World::new(clock, entropy);
         let store = open::store(&config, &world).await?;
         Self::start_on(store, config, world).await
     }
@@ -76,7 +94,7 @@ impl App {
         let journal = Journal::start(store.clone(), Arc::new(sink), JournalConfig::default());
 
         let authenticator = authenticator(&config, &keys, &store, &journal, &world).await?;
-        let endpoints = Endpoints::new(&config, keys.webhook_secrets(), world.entropy.clone())?;
+        let endpoints = Endpoints::new(&config, keys.webhook_secrets(), &world)?;
         let parts = (&store, &journal, &hub);
         let dispatcher = webhooks::dispatcher(parts, &endpoints, &config.webhooks, &world);
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;

@@ -16,12 +16,13 @@ pub(crate) mod update;
 mod view;
 
 use tidings_core::{Endpoint, EndpointId, Principal};
-use tidings_store::{Command, Journal, Outcome, Store, Webhooks};
+use tidings_store::{Command, Outcome, Store, Webhooks};
 
 use crate::{
     access::{Access, may},
     problem::Problem,
     refusal,
+    webhooks::Changes,
 };
 
 pub(crate) use create::create;
@@ -57,9 +58,13 @@ fn is_visible(principal: &Principal, endpoint: &Endpoint) -> bool {
 }
 
 /// Commits a change of one endpoint.
-async fn submit(journal: &Journal, command: Command) -> Result<Endpoint, Problem> {
-    match crate::routes::submit(journal, command).await? {
-        Outcome::Endpoint(endpoint) => Ok(*endpoint),
+async fn submit(changes: &Changes, command: Command) -> Result<Endpoint, Problem> {
+    changes.submit(command).await.map(changed)
+}
+
+fn changed(outcome: Outcome) -> Endpoint {
+    match outcome {
+        Outcome::Endpoint(endpoint) => *endpoint,
         other => unreachable!("changing an endpoint is answered by it, not by {other:?}"),
     }
 }

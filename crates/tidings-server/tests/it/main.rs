@@ -4,6 +4,7 @@
 mod access;
 mod bodies;
 mod cluster;
+mod deliveries;
 mod descriptors;
 mod events;
 mod framing;

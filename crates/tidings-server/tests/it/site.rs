@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tidings_core::{Clock, Entropy as _, SystemClock, SystemEntropy, Timestamp};
+use tidings_guard::Resolve;
 use tidings_server::{
     App, Server, StartError,
     config::{Loaded, Sources},
@@ -112,6 +113,16 @@ impl Site {
     pub(crate) async fn restart(self) -> Self {
         self.app.stop(Duration::from_secs(5)).await;
         Self::on(self.folder, &[], Arc::new(SystemClock)).await
+    }
+
+    /// With name servers of the test's.
+    pub(crate) async fn resolving(resolver: Arc<dyn Resolve>, settings: &[&str]) -> Self {
+        let folder = folder();
+        let config = configured(&folder, settings).config;
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let app = App::start_resolving(config, clock, entropy, resolver).await.expect("starts");
+        let admin = std::fs::read_to_string(&app.admin_key().path).expect("the key's file").trim().to_owned();
+        Self { router: app.router(), app, folder, admin }
     }
 
     /// On a folder that may have been used before, by a clock of the test's.

@@ -6,7 +6,10 @@ use tidings_core::{
 };
 use tidings_store::{Command, Operation, Report};
 
-use crate::site::{As, Site};
+use crate::{
+    cluster::until,
+    site::{As, Site},
+};
 
 const URL: &str = "https://93.184.216.34/hook";
 
@@ -27,10 +30,10 @@ async fn publish(site: &Site, who: &As, count: usize) {
     site.post("/api/v1/events", who, &json!(events)).await.ok(201);
 }
 
-/// What a dispatcher would say.
-async fn say(site: &Site, endpoint: &Value, change: impl FnOnce(&mut Report)) {
+/// What a dispatcher would say of an endpoint that has been changed so often.
+async fn say(site: &Site, endpoint: &Value, changes: u64, change: impl FnOnce(&mut Report)) {
     let id: EndpointId = endpoint["id"].as_str().expect("an id").parse().expect("an id");
-    let mut report = Report::new(id, 1);
+    let mut report = Report::new(id, 1 + changes);
     change(&mut report);
     let tenant = TenantId::new("acme").expect("valid");
     let operation = Operation::Report(Box::new(report));
@@ -133,6 +136,7 @@ async fn a_url_that_leads_inside_is_refused_at_once() {
     make(&site, &who, &json!({"url": "http://127.0.0.1:8080/hook"})).await;
     let more = site.post("/api/v1/webhooks", &who, &json!({"url": "http://127.0.0.1:8080/hook"})).await;
     assert_eq!(more.problem(409), "limit-reached");
+    assert!(more.json()["detail"].as_str().is_some_and(|detail| detail.contains("has 1 endpoints")));
     let metadata = site.post("/api/v1/webhooks", &who, &json!({"url": "http://169.254.169.254/"})).await;
     assert_eq!(metadata.problem(400), "url-refused");
     site.close().await;
@@ -252,7 +256,7 @@ async fn a_disabled_endpoint_says_why() {
     let site = Site::open().await;
     let who = site.operator("acme");
     let made = make(&site, &who, &json!({"url": URL})).await;
-    say(&site, &made, |report| report.disable = Some(DisabledReason::Gone)).await;
+    say(&site, &made, 0, |report| report.disable = Some(DisabledReason::Gone)).await;
     let shown = site.get(&path(&made), &who).await.ok(200);
     assert_eq!((&shown["state"], &shown["reason"]), (&json!("disabled"), &json!("gone")));
     assert_eq!(site.act(&format!("{}/pause", path(&made)), &who).await.problem(409), "wrong-state");
@@ -267,8 +271,12 @@ async fn deliveries_are_listed_and_sent_again() {
     let site = Site::open().await;
     let who = site.operator("acme");
     let made = make(&site, &who, &json!({"url": URL})).await;
+    // So that the server itself delivers nothing meanwhile.
+    site.act(&format!("{}/pause", path(&made)), &who).await.ok(200);
+    let paused = "webhook_endpoints{state=\"paused\"} 1";
+    until("it is paused", async || site.app.scrape().contains(paused)).await;
     publish(&site, &who, 5).await;
-    say(&site, &made, |report| {
+    say(&site, &made, 1, |report| {
         report.cursor = Some(Seq::new(5));
         report.attempts = vec![attempt(1, Some(AttemptFailure::Status)), attempt(2, None), attempt(3, None)];
         report.deliveries = vec![dead(1), dead(4)];
@@ -321,6 +329,14 @@ async fn a_users_endpoints_are_paused_with_one_call() {
     assert_eq!(pause(&site.operator("acme"), "ana").await.ok(200), json!({"paused": 1}));
     let who = site.operator("acme");
     assert_eq!(site.get(&path(&made), &who).await.ok(200)["state"], "paused");
+    // An endpoint is its creator's, not a key's: keys are replaced, and it goes on.
+    site.act(&format!("{}/enable", path(&made)), &who).await.ok(200);
+    let keys = site.get("/api/v1/keys", &who).await.ok(200);
+    for key in keys["keys"].as_array().expect("a list") {
+        site.delete(&format!("/api/v1/keys/{}", key["id"].as_str().expect("an id")), &who).await.ok(204);
+    }
+    site.get("/api/v1/webhooks", &ana).await.ok(401);
+    assert_eq!(site.get(&path(&made), &who).await.ok(200)["state"], "active");
     assert_eq!(site.get(&path(&others), &who).await.ok(200)["state"], "active");
     site.close().await;
 }

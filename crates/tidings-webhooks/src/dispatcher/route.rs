@@ -5,14 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidings_core::{
-    Clock, Endpoint, EndpointId, Event, EventId, EventType, Seq, TenantId, Timestamp,
+    Clock, Endpoint, EndpointId, Entropy, Event, EventId, EventType, Seq, TenantId, Timestamp,
     webhook::{AttemptFailure, Delivery, Format, Secret},
 };
 use tidings_guard::Policy;
 use tidings_live::Due;
 use zeroize::Zeroizing;
 
-use super::{DispatcherConfig, cloud_events};
+use super::{DispatcherConfig, cloud_events, trace};
 use crate::{
     sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp, Timeouts},
     signing::{SigningKey, sign},
@@ -102,11 +102,16 @@ impl Route {
     }
 
     /// One attempt, which waits where as many connections are open as there may be.
-    pub(super) async fn attempt(&self, sender: &Sender, clock: &dyn Clock, message: &Message) -> Attempt {
+    pub(super) async fn attempt(
+        &self,
+        sender: &Sender,
+        (clock, entropy): (&dyn Clock, &dyn Entropy),
+        message: &Message,
+    ) -> Attempt {
         const PAUSE: Duration = Duration::from_millis(100);
         let Some(destination) = &self.destination else { return refused(message) };
         loop {
-            let headers = self.headers(message, clock.now());
+            let headers = self.headers(message, clock.now(), &trace::begin(entropy));
             let (body, timeouts) = (message.body.clone(), self.timeouts);
             match sender.send(Request { destination, headers, body, timeouts }).await {
                 Ok(attempt) => return attempt,
@@ -120,11 +125,11 @@ impl Route {
         format!("{event}_{}", self.endpoint)
     }
 
-    fn headers(&self, message: &Message, now: Timestamp) -> HeaderMap {
+    fn headers(&self, message: &Message, now: Timestamp, trace: &str) -> HeaderMap {
         let id = self.message_id(message.event);
         let keys = self.keys.iter().filter(|(_, expires_at)| expires_at.is_none_or(|end| now < end));
         let signature = sign(keys.map(|(key, _)| key), &id, now.as_secs(), &message.body);
-        let stamp = Stamp { id: &id, timestamp: now.as_secs(), signature, traceparent: None };
+        let stamp = Stamp { id: &id, timestamp: now.as_secs(), signature, traceparent: Some(trace) };
         let mut headers = self.template.stamp(stamp);
         if self.format == Format::CloudeventsBinary {
             headers.extend(self.attributes(message));

@@ -1,7 +1,7 @@
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use tidings_core::{EndpointSpec, Seq};
-use tidings_store::{Journal, NewEndpoint, Operation};
+use tidings_store::{NewEndpoint, Operation};
 
 use crate::{
     access::{Access, may},
@@ -10,11 +10,13 @@ use crate::{
     ids::Ids,
     problem::Problem,
     settings::Settings,
+    webhooks::Changes,
 };
 
 use super::{
+    changed,
     request::{EndpointRequest, checked, grant_of, patched},
-    submit, view,
+    view,
 };
 
 /// Make an endpoint: what happens from now on, or after `since`, is sent to its URL. The answer alone shows its
@@ -26,7 +28,7 @@ use super::{
 )]
 pub(crate) async fn create(
     access: Access<may::ManageWebhooks>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(settings): State<Settings>,
     State(endpoints): State<Endpoints>,
     State(ids): State<Ids>,
@@ -47,6 +49,10 @@ pub(crate) async fn create(
         cursor: request.from.map(Seq::new),
         limit: settings.get().webhooks.endpoints_per_tenant,
     };
-    let made = submit(&journal, access.command(Operation::PutEndpoint(Box::new(new)))?).await?;
-    Ok(view::answer(StatusCode::CREATED, &made, Some(&text), now))
+    let full = format!(
+        "The tenant has {} endpoints, as many as it may have (webhooks.endpoints_per_tenant). Delete one first.",
+        new.limit
+    );
+    let outcome = changes.submit_below(access.command(Operation::PutEndpoint(Box::new(new)))?, full).await?;
+    Ok(view::answer(StatusCode::CREATED, &changed(outcome), Some(&text), now))
 }

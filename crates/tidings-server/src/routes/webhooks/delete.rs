@@ -3,12 +3,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 use tidings_core::EndpointId;
-use tidings_store::{Journal, Operation, Store};
+use tidings_store::{Operation, Store};
 
 use crate::{
     access::{Access, may},
     path::Id,
     problem::Problem,
+    webhooks::Changes,
 };
 
 use super::visible;
@@ -23,9 +24,9 @@ pub(crate) async fn delete(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
 ) -> Result<StatusCode, Problem> {
     visible(&*store, &access, id).await?;
-    crate::routes::submit(&journal, access.command(Operation::DeleteEndpoint(id))?).await?;
+    changes.submit(access.command(Operation::DeleteEndpoint(id))?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,12 +3,13 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use tidings_core::UserId;
-use tidings_store::{Journal, Operation, Outcome};
+use tidings_store::{Operation, Outcome};
 
 use crate::{
     access::{Access, forbidden, may},
     body::{self, Json},
     problem::Problem,
+    webhooks::Changes,
 };
 
 /// Whose endpoints are to be paused.
@@ -28,7 +29,7 @@ pub(crate) struct PauseRequest {
 )]
 pub(crate) async fn pause_user(
     access: Access<may::ManageWebhooks>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     Json(request): Json<PauseRequest>,
 ) -> Result<Response, Problem> {
     if !access.principal.may_act_for(Some(&request.user)) {
@@ -37,7 +38,7 @@ pub(crate) async fn pause_user(
         ));
     }
     let command = access.command(Operation::PauseEndpointsOf(request.user))?;
-    match crate::routes::submit(&journal, command).await? {
+    match changes.submit(command).await? {
         Outcome::Paused(count) => Ok(body::json(StatusCode::OK, &json!({ "paused": count }))),
         other => unreachable!("pausing is answered by how many, not by {other:?}"),
     }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use tidings_core::{EndpointId, ReplayId, Seq, StrictObject, TenantId, Timestamp};
-use tidings_store::{Journal, Operation, Outcome, ReplayWhat, Store};
+use tidings_core::{EndpointId, ReplayId, Seq, StrictObject, TenantId, Timestamp, webhook::Replay};
+use tidings_store::{Operation, Outcome, ReplayWhat, Store};
 
 use crate::{
     access::{Access, may},
@@ -13,6 +13,7 @@ use crate::{
     path::Id,
     problem::Problem,
     refusal,
+    webhooks::Changes,
 };
 
 use super::{kept, request::finish, visible};
@@ -28,7 +29,7 @@ pub(crate) async fn replay(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(ids): State<Ids>,
     Json(StrictObject(fields)): Json<StrictObject>,
 ) -> Result<Response, Problem> {
@@ -37,7 +38,7 @@ pub(crate) async fn replay(
     let mut all = 0;
     loop {
         let command = access.command(Operation::Replay { endpoint: id, what })?;
-        match crate::routes::submit(&journal, command).await? {
+        match changes.submit_below(command, full()).await? {
             Outcome::Replaying { deliveries, more } => {
                 all += deliveries;
                 if !more {
@@ -47,6 +48,13 @@ pub(crate) async fn replay(
             other => unreachable!("a replay is answered by its size, not by {other:?}"),
         }
     }
+}
+
+fn full() -> String {
+    format!(
+        "{} ranges are sent again to the endpoint at once, as many as may be. Wait until one is done.",
+        Replay::MAX
+    )
 }
 
 async fn wanted(

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::Value;
 use tidings_core::{Endpoint, EndpointId, StrictObject, parse_duration, webhook::SecretKind};
-use tidings_store::{EndpointChange, Journal, Operation, Store};
+use tidings_store::{EndpointChange, Operation, Store};
 
 use crate::{
     access::{Access, may},
@@ -13,6 +13,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    webhooks::Changes,
 };
 
 use super::{
@@ -33,7 +34,7 @@ pub(crate) async fn rotate_secret(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(endpoints): State<Endpoints>,
     State(ids): State<Ids>,
     OptionalJson(StrictObject(mut fields)): OptionalJson<StrictObject>,
@@ -45,7 +46,7 @@ pub(crate) async fn rotate_secret(
     let wanted = wanted.unwrap_or_else(|| newest(&before));
     let (secret, text) = endpoints.new_secret(&access.tenant, id, wanted, ids.now());
     let change = EndpointChange::Rotate { secret, overlap };
-    let rotated = submit(&journal, access.command(Operation::ChangeEndpoint { id, change })?).await?;
+    let rotated = submit(&changes, access.command(Operation::ChangeEndpoint { id, change })?).await?;
     Ok(view::answer(StatusCode::OK, &rotated, Some(&text), ids.now()))
 }
 

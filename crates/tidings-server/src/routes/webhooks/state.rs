@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use tidings_core::{EndpointId, StrictObject};
-use tidings_store::{EndpointChange, Journal, Operation, Store};
+use tidings_store::{EndpointChange, Operation, Store};
 
 use crate::{
     access::{Access, may},
@@ -11,6 +11,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    webhooks::Changes,
 };
 
 use super::{
@@ -28,12 +29,12 @@ pub(crate) async fn pause(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(ids): State<Ids>,
 ) -> Result<Response, Problem> {
     visible(&*store, &access, id).await?;
     let operation = Operation::ChangeEndpoint { id, change: EndpointChange::Pause };
-    let paused = submit(&journal, access.command(operation)?).await?;
+    let paused = submit(&changes, access.command(operation)?).await?;
     Ok(view::answer(StatusCode::OK, &paused, None, ids.now()))
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn enable(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(ids): State<Ids>,
     OptionalJson(StrictObject(mut fields)): OptionalJson<StrictObject>,
 ) -> Result<Response, Problem> {
@@ -55,6 +56,6 @@ pub(crate) async fn enable(
     finish(&fields)?;
     visible(&*store, &access, id).await?;
     let operation = Operation::ChangeEndpoint { id, change: EndpointChange::Enable(from) };
-    let enabled = submit(&journal, access.command(operation)?).await?;
+    let enabled = submit(&changes, access.command(operation)?).await?;
     Ok(view::answer(StatusCode::OK, &enabled, None, ids.now()))
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use tidings_core::EndpointId;
-use tidings_store::{EndpointChange, Journal, Operation, Store};
+use tidings_store::{EndpointChange, Operation, Store};
 
 use crate::{
     access::{Access, may},
@@ -12,6 +12,7 @@ use crate::{
     ids::Ids,
     path::Id,
     problem::Problem,
+    webhooks::Changes,
 };
 
 use super::{
@@ -29,7 +30,7 @@ pub(crate) async fn update(
     access: Access<may::ManageWebhooks>,
     Id(id): Id<EndpointId>,
     State(store): State<Arc<dyn Store>>,
-    State(journal): State<Journal>,
+    State(changes): State<Changes>,
     State(endpoints): State<Endpoints>,
     State(ids): State<Ids>,
     JsonText(text): JsonText,
@@ -41,6 +42,6 @@ pub(crate) async fn update(
         endpoints.judge(&spec.url).await?;
     }
     let change = EndpointChange::Spec { spec: Box::new(spec), seen: before.change };
-    let changed = submit(&journal, access.command(Operation::ChangeEndpoint { id, change })?).await?;
-    Ok(view::answer(StatusCode::OK, &changed, None, ids.now()))
+    let after = submit(&changes, access.command(Operation::ChangeEndpoint { id, change })?).await?;
+    Ok(view::answer(StatusCode::OK, &after, None, ids.now()))
 }

@@ -165,7 +165,7 @@ impl Runner {
         self.in_flight_again += usize::from(kind != Kind::First);
         let (shared, route) = (Arc::clone(&self.shared), Arc::clone(&self.route));
         self.under_way.push(Box::pin(async move {
-            let attempt = route.attempt(&shared.sender, &*shared.clock, &message).await;
+            let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
             drop(slot);
             Happened::Tried(Box::new(Tried { kind, message, number, at: now, attempt }))
         }));

@@ -1,0 +1,39 @@
+use tidings_store::{Command, CommandError, Journal, Outcome};
+use tidings_webhooks::dispatcher::Dispatcher;
+
+use crate::{
+    problem::{Kind, Problem},
+    refusal,
+};
+
+/// Commits what changes endpoints. The dispatcher of this node looks at once; others' within a second.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    journal: Journal,
+    dispatcher: Dispatcher,
+}
+
+impl Changes {
+    pub(crate) const fn new(journal: Journal, dispatcher: Dispatcher) -> Self {
+        Self { journal, dispatcher }
+    }
+
+    pub(crate) async fn submit(&self, command: Command) -> Result<Outcome, Problem> {
+        self.commit(command).await.map_err(refusal::of_command)
+    }
+
+    /// `full` is said where there are as many as there may be.
+    pub(crate) async fn submit_below(&self, command: Command, full: String) -> Result<Outcome, Problem> {
+        self.commit(command).await.map_err(|error| match error {
+            CommandError::TooMany => Problem::new(Kind::LimitReached, full),
+            error => refusal::of_command(error),
+        })
+    }
+
+    async fn commit(&self, command: Command) -> Result<Outcome, CommandError> {
+        let outcome = self.journal.submit(command).await;
+        // Also where the outcome is not known: it may have been committed.
+        self.dispatcher.look();
+        outcome
+    }
+}
