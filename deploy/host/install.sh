@@ -1,38 +1,82 @@
 #!/bin/sh
-# Installs Tidings on a Debian host with systemd, or brings an installed one up to date: run it as root from the repository's root, with the
-# binary to install (make build makes target/release/tidings). Run again it changes only what is different, and never the configuration.
-#   deploy/host/install.sh target/release/tidings
+# Installs Tidings on this host, or puts a new version in place of the old: the binary, its user, its unit, its
+# configuration and the kernel's settings. Run as root, from anywhere, as often as you like:
+#
+#   deploy/host/install.sh [--start] [--root FOLDER] BINARY
+#
+# --start  enables and starts it; a running one is restarted: it drains first, for up to 45 s.
+# --root   writes below FOLDER, for an image, and neither makes a user nor asks systemd.
+#
+# A configuration that is there is kept. Nothing is downloaded, and no secret is made or printed.
 set -eu
-binary=${1:?usage: deploy/host/install.sh BINARY}
-here=$(cd "$(dirname "$0")/.." && pwd)
-[ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
-"$binary" --version >/dev/null || { echo "install.sh: $binary does not run here" >&2; exit 1; }
 
-getent passwd tidings >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin tidings
-install -d -m 0750 -o root -g tidings /etc/tidings
-if [ ! -e /etc/tidings/tidings.toml ]; then
-  install -m 0640 -o root -g tidings /dev/null /etc/tidings/tidings.toml
-  cat >/etc/tidings/tidings.toml <<'TOML'
-# Every key is in docs/configuration.md; `tidings config --config /etc/tidings/tidings.toml` prints what is in force.
-[server]
-listen = "127.0.0.1:3000"
-TOML
+fail() { echo "install.sh: $1" >&2; exit "${2:-1}"; }
+usage() { fail "$1; usage: install.sh [--start] [--root FOLDER] BINARY" 2; }
+
+root='' start=no binary=''
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --start) start=yes ;;
+    --root) [ -n "${2:-}" ] || usage "--root wants a folder"; root=${2%/}; shift ;;
+    -*) usage "there is no option $1" ;;
+    *) [ -z "$binary" ] || usage "one binary only"; binary=$1 ;;
+  esac
+  shift
+done
+[ -n "$binary" ] || usage "no binary was named"
+[ -f "$binary" ] || fail "$binary is not there: cargo build --release --locked -p tidings-cli makes target/release/tidings"
+version=$("$binary" --version 2>/dev/null) || fail "$binary does not run on this host: build it for this machine"
+case "$version" in 'tidings '*) ;; *) fail "$binary is not tidings: it says '$version'" ;; esac
+[ -z "$root" ] || [ "$start" = no ] || usage "--start and --root exclude each other"
+[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || fail "must run as root: it writes to /usr/local/bin and /etc"
+[ -n "$root" ] || command -v systemctl >/dev/null || fail "there is no systemd on this host: run 'tidings serve' under what it has"
+
+config=$root/etc/tidings/tidings.toml
+if [ -e "$config" ]; then
+  # Before anything is replaced: an upgrade may know fewer keys.
+  "$binary" config --config "$config" >/dev/null || fail "$version does not read $config: mend it; nothing was changed"
 fi
 
-# Under another name first: a running binary cannot be overwritten, and a half one must not be started.
-install -m 0755 "$binary" /usr/local/bin/.tidings.new
-mv -f /usr/local/bin/.tidings.new /usr/local/bin/tidings
-install -m 0644 "$here/systemd/tidings.service" /etc/systemd/system/tidings.service
-install -m 0644 "$here/sysctl/60-tidings.conf" /etc/sysctl.d/60-tidings.conf
-tidings config --config /etc/tidings/tidings.toml >/dev/null
-sysctl --quiet --load /etc/sysctl.d/60-tidings.conf
+here=$(cd "$(dirname "$0")/.." && pwd)
+umask 022
 
-systemctl daemon-reload
-systemctl enable --quiet tidings
-# A restart drains: connections are told when to come back.
-systemctl restart tidings
-timeout 60 sh -c 'until /usr/local/bin/tidings health --data /var/lib/tidings >/dev/null 2>&1; do sleep 1; done' || {
-  echo "install.sh: it does not answer; see: journalctl -u tidings" >&2
-  exit 1
+if [ -z "$root" ] && ! id tidings >/dev/null 2>&1; then
+  useradd --system --user-group --no-create-home --home-dir /var/lib/tidings --shell /usr/sbin/nologin tidings
+fi
+
+# FILE MODE TARGET: whole or not at all, also while the old one runs.
+place() {
+  mkdir -p "$root$(dirname "$3")"
+  draft=$root$3.new
+  cp "$1" "$draft"
+  chmod "$2" "$draft"
+  mv -f "$draft" "$root$3"
 }
-echo "Tidings answers on the address of /etc/tidings/tidings.toml. The administrator's key: /var/lib/tidings/admin.key"
+
+place "$binary" 0755 /usr/local/bin/tidings
+place "$here/systemd/tidings.service" 0644 /etc/systemd/system/tidings.service
+place "$here/sysctl/60-tidings.conf" 0644 /etc/sysctl.d/60-tidings.conf
+
+# It may name files with secrets: for root to write and for Tidings to read.
+mkdir -p "$root/etc/tidings"
+chmod 0750 "$root/etc/tidings"
+if [ ! -e "$config" ]; then
+  # The data folder is the unit's.
+  printf '[server]\nlisten = "127.0.0.1:3000"\n' >"$config"
+  chmod 0640 "$config"
+fi
+if [ -z "$root" ]; then
+  chgrp tidings /etc/tidings
+  chgrp tidings "$config"
+fi
+echo "installed $version"
+[ -z "$root" ] || exit 0
+sysctl --quiet --load /etc/sysctl.d/60-tidings.conf || echo "not all of /etc/sysctl.d/60-tidings.conf could be set (a container?)" >&2
+systemctl daemon-reload
+if [ "$start" = yes ]; then
+  systemctl enable --quiet tidings.service
+  systemctl restart tidings.service
+  systemctl --no-pager --lines 0 status tidings.service
+else
+  echo "next: systemctl enable --now tidings"
+fi
