@@ -33,6 +33,8 @@ pub(crate) enum ColorChoice {
 pub(crate) enum Command {
     /// Run the server.
     Serve(commands::serve::Serve),
+    /// Ask whether a server takes requests. Needs no credential.
+    Health(commands::health::Health),
     /// Print the effective configuration and where each value comes from.
     Config(commands::config::Config),
     /// Bring the store's schema up to date.
@@ -124,6 +126,7 @@ mod tests {
         for line in [
             "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
             "tidings config --json",
+            "tidings health --live --url http://x --data d",
             "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
             "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler,webhooks --data d",
             "tidings serve --store-file s --redis-file r --config tidings.toml",

@@ -7,6 +7,7 @@ pub(crate) mod epoch;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod guard;
+pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod jobs;
 pub(crate) mod keys;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run(paint),
         Command::Config(config) => config.run(),
+        Command::Health(health) => runtime()?.block_on(health.run(paint)),
         Command::Token(token) => runtime()?.block_on(token.run()),
         Command::Keys(keys) => runtime()?.block_on(keys.run(paint)),
         Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),

@@ -46,11 +46,7 @@ impl TargetArgs {
 
     pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
         let local = ServerFile::read(&self.data);
-        let url = self
-            .url
-            .clone()
-            .or_else(|| local.as_ref().map(|l| l.url.clone()))
-            .unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let url = url(self.url.as_deref(), local.as_ref());
         let given = self.given_token()?;
         let local_key = given.is_none();
         let token = match given {
@@ -90,6 +86,11 @@ impl TargetArgs {
         }
         read_secret(&file)
     }
+}
+
+/// The server that was given, else the data folder's, else where one listens by default.
+pub(crate) fn url(given: Option<&str>, local: Option<&ServerFile>) -> String {
+    given.or(local.map(|l| l.url.as_str())).unwrap_or(URL_DEFAULT).to_owned()
 }
 
 fn read_secret(file: &Path) -> anyhow::Result<SecretString> {

@@ -4,6 +4,7 @@ mod harness;
 
 mod exec;
 mod exit_status;
+mod health;
 mod keys;
 mod moving;
 mod streams;
