@@ -128,7 +128,7 @@ mod tests {
         for line in [
             "tidings serve --listen 127.0.0.1:3000 --ops-listen 127.0.0.1:9464 --data ./data --set limits.lag=5",
             "tidings config --json",
-            "tidings health --live --url http://x --timeout 1s",
+            "tidings health --live --url http://x",
             "tidings token --data ./data --tenant acme --user ana --scope 'events:read' --ttl 1h",
             "tidings serve --store postgres://db/x --redis redis://r --roles api,scheduler,webhooks --data d",
             "tidings serve --store-file s --redis-file r --config tidings.toml",

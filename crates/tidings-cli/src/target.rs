@@ -10,7 +10,7 @@ use tidings_core::TenantId;
 use crate::{args::TargetArgs, exit::Usage, server_file::ServerFile};
 
 /// Where `serve` listens unless it is told otherwise.
-pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:3000";
+const URL_DEFAULT: &str = "http://127.0.0.1:3000";
 
 /// A server and a credential for it.
 pub(crate) struct Resolved {
@@ -46,11 +46,7 @@ impl TargetArgs {
 
     pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
         let local = ServerFile::read(&self.data);
-        let url = self
-            .url
-            .clone()
-            .or_else(|| local.as_ref().map(|l| l.url.clone()))
-            .unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let url = url(self.url.as_deref(), local.as_ref());
         let given = self.given_token()?;
         let local_key = given.is_none();
         let token = match given {
@@ -103,6 +99,11 @@ impl TargetArgs {
 fn variable(name: &str) -> Result<Option<String>, Usage> {
     let text = std::env::var_os(name).map(std::ffi::OsString::into_string);
     text.transpose().map_err(|_| Usage(format!("{name} is not UTF-8")))
+}
+
+/// The server that was given, else the data folder's, else where one listens by default.
+pub(crate) fn url(given: Option<&str>, local: Option<&ServerFile>) -> String {
+    given.or(local.map(|l| l.url.as_str())).unwrap_or(URL_DEFAULT).to_owned()
 }
 
 fn read_secret(file: &Path) -> anyhow::Result<SecretString> {

@@ -76,5 +76,5 @@ fn the_images_root_serves_read_only_as_its_user() {
     let inside = contained(&root, &data, &["health"]).output().expect("it runs");
     assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
     let outside = owner.command(&["health", "--url", &url]).output().expect("it runs");
-    assert_eq!(String::from_utf8_lossy(&outside.stdout).trim(), "ok");
+    assert!(outside.stdout.starts_with(b"ok"), "{}", String::from_utf8_lossy(&outside.stdout));
 }
