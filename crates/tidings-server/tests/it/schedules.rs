@@ -102,8 +102,8 @@ async fn a_mistake_is_told_with_its_field() {
         (job("priority", json!(1_001)), "$.job.priority", "priority"),
         (job("unique_key", json!("k")), "$.job.unique_key", "unknown field"),
         (job("run_at", json!("2126-01-01T00:00:00Z")), "$.job.run_at", "unknown field"),
-        (json!({"name": "n", "cron": "@daily"}), "$", "missing field `job`"),
-        (json!({"cron": "@daily", "job": {"type": "a"}}), "$", "missing field `name`"),
+        (json!({"name": "n", "cron": "@daily"}), "$.job", "missing field `job`"),
+        (json!({"cron": "@daily", "job": {"type": "a"}}), "$.name", "missing field `name`"),
         (json!({"name": "n", "cron": "@daily", "job": ["a"]}), "$.job", "an object"),
     ] {
         let answer = site.post("/api/v1/schedules", &who, &wrong).await;
