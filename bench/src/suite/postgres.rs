@@ -174,8 +174,8 @@ impl CommitSink for Counter {
     }
 }
 
-/// Twice a batch of callers for each lane, each with one publish at a time, over as many tenants as lanes
-/// are sure to be met.
+/// Three batches of callers for each lane, each with one publish at a time: one is on its way, and the next is full also in a
+/// lane that has fewer of the tenants than others.
 fn journal(server: &Postgres, batch: usize, length: Duration) -> anyhow::Result<Report> {
     const TENANTS: usize = pgbench::TENANTS * WRITERS;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -187,7 +187,7 @@ fn journal(server: &Postgres, batch: usize, length: Duration) -> anyhow::Result<
         let journal = Journal::start(Arc::clone(&store) as _, Arc::clone(&counter) as _, bounds);
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = JoinSet::new();
-        for caller in 0..2 * batch * WRITERS {
+        for caller in 0..3 * batch * WRITERS {
             let tenant = TenantId::new(format!("bench-{}", caller % TENANTS))?;
             callers.spawn(call(journal.clone(), tenant, caller as u64, Arc::clone(&stop)));
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::job_state::StateColumns;
 
 /// The statement's parameters, those of the call's head included.
-pub(super) const PARAMETERS: usize = 60;
+pub(super) const PARAMETERS: usize = 61;
 /// What it returns, in the order that [`read`] reads.
 pub(super) const COLUMNS: &str = "verdicts, epochs, bases, times, moved, now";
 

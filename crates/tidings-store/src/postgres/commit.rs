@@ -16,6 +16,7 @@ use tidings_core::{Epoch, Event, TenantId, job::Moment};
 
 use super::{
     Inner, advance,
+    lane::Call,
     plan::Plan,
     write::{self, Arrays, Written},
 };
@@ -152,15 +153,17 @@ impl Inner {
     async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {
         let epochs = self.known.epochs(plan, &*self.entropy);
         let order = advance::Order::of(plan, &epochs);
-        let (sql, arrays) = match &order {
-            Some(order) => (&self.advance_sql, Arrays::advanced(plan, order)),
-            None if plan.schedules.is_empty() => (&self.commit_sql, Arrays::of(plan, &epochs)),
-            None => (&self.fire_sql, Arrays::of(plan, &epochs)),
+        let (call, arrays) = match &order {
+            Some(order) => {
+                (Call { sql: &self.advance_sql, asks_again: true }, Arrays::advanced(plan, order))
+            }
+            None if plan.schedules.is_empty() => (Call::of(&self.commit_sql), Arrays::of(plan, &epochs)),
+            None => (Call::of(&self.fire_sql), Arrays::of(plan, &epochs)),
         };
         let injected = self.time.injected();
         let mut parameters = vec![(&injected as &(dyn tokio_postgres::types::ToSql + Sync), INT8)];
         parameters.extend(arrays.parameters());
-        let row = self.lanes.call(lane, sql, &parameters).await?;
+        let row = self.lanes.call(lane, call, &parameters).await?;
         let written = match &order {
             Some(order) => advance::read(&row, plan, order),
             None => write::read(&row),

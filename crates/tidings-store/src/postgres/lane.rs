@@ -35,6 +35,20 @@ pub(super) struct Lanes {
     history: Arc<History>,
 }
 
+/// A function of the database that changes something.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) sql: &'a str,
+    /// Its fourth parameter is whether it may have been made before.
+    pub(super) asks_again: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn of(sql: &'a str) -> Self {
+        Self { sql, asks_again: false }
+    }
+}
+
 /// One lane's name and the number of its last batch that is known to have committed.
 struct Writer {
     name: Id,
@@ -67,7 +81,7 @@ impl Lanes {
     pub(super) async fn call(
         &self,
         lane: usize,
-        sql: &str,
+        call: Call<'_>,
         rest: &[Parameter<'_>],
     ) -> Result<Row, CommitError> {
         let mut writer = self.writers[lane % self.writers.len()].lock().await;
@@ -77,7 +91,7 @@ impl Lanes {
         writer.used = Instant::now();
         let n = writer.n + 1;
         let name = writer.name;
-        match self.until_answered(sql, (&name, &n), rest).await {
+        match self.until_answered(call, (&name, &n), rest).await {
             Ok(row) => {
                 writer.n = n;
                 Ok(row)
@@ -93,7 +107,7 @@ impl Lanes {
 
     async fn until_answered(
         &self,
-        sql: &str,
+        call: Call<'_>,
         (name, n): (&Id, &i64),
         rest: &[Parameter<'_>],
     ) -> Result<Row, CommitError> {
@@ -103,8 +117,12 @@ impl Lanes {
             let timeline = self.history.timeline();
             let mut parameters: Vec<Parameter<'_>> =
                 vec![(name, Type::UUID), (n, Type::INT8), (&timeline, Type::INT4)];
+            let again = doubtful;
+            if call.asks_again {
+                parameters.push((&again, Type::BOOL));
+            }
             parameters.extend(rest.iter().cloned());
-            let fault = match self.once(sql, &parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await
+            let fault = match self.once(call.sql, &parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await
             {
                 Ok(row) => return Ok(row),
                 Err(fault) => fault,

@@ -10,6 +10,7 @@
 -- Everything is written as if no ground had moved. Where one has, what was numbered is numbered once more without it.
 CREATE FUNCTION tidings.advance(
     p_writer uuid, p_n bigint, p_timeline integer,
+    p_again boolean,                        -- whether it may have been made before: only then it is looked for
     p_now bigint,                           -- instead of the database's clock, where not null
     -- Tenants, each once and in order, with how many events each gets where no ground has moved.
     t_id text[], t_events integer[],
@@ -53,10 +54,12 @@ BEGIN
     IF p_timeline <> ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer THEN
         RAISE 'the database is on another timeline' USING ERRCODE = 'TD001';
     END IF;
-    SELECT b.verdicts, b.epochs, b.bases, b.times, b.repeats, b.at INTO verdicts, epochs, bases, times, moved, now
-    FROM tidings.batches b WHERE b.writer = p_writer AND b.n = p_n;
-    IF FOUND THEN
-        RETURN;
+    IF p_again THEN
+        SELECT b.verdicts, b.epochs, b.bases, b.times, b.repeats, b.at INTO verdicts, epochs, bases, times, moved, now
+        FROM tidings.batches b WHERE b.writer = p_writer AND b.n = p_n;
+        IF FOUND THEN
+            RETURN;
+        END IF;
     END IF;
 
     WITH advanced AS (

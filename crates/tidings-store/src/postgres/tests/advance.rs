@@ -104,7 +104,7 @@ async fn advance_once(pool: &Pool) -> Result<i64, String> {
     let rows = pool
         .query(
             &format!(
-                "SELECT bases[1] FROM tidings.advance($1, 7, $2, NULL, '{{acme}}', '{{1}}', '{{1}}', '{{1}}', NULL,
+                "SELECT bases[1] FROM tidings.advance($1, 7, $2, true, NULL, '{{acme}}', '{{1}}', '{{1}}', '{{1}}', NULL,
                      ARRAY[$1], '{{a.b}}', NULL, NULL, NULL, NULL, '{{1}}'{})",
                 ", NULL".repeat(44)
             ),
