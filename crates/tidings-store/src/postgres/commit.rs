@@ -154,9 +154,7 @@ impl Inner {
         let epochs = self.known.epochs(plan, &*self.entropy);
         let order = advance::Order::of(plan, &epochs);
         let (call, arrays) = match &order {
-            Some(order) => {
-                (Call { sql: &self.advance_sql, asks_again: true }, Arrays::advanced(plan, order))
-            }
+            Some(order) => (Call { sql: &self.advance_sql, asks_again: true }, Arrays::advanced(plan, order)),
             None if plan.schedules.is_empty() => (Call::of(&self.commit_sql), Arrays::of(plan, &epochs)),
             None => (Call::of(&self.fire_sql), Arrays::of(plan, &epochs)),
         };

@@ -122,11 +122,11 @@ impl Lanes {
                 parameters.push((&again, Type::BOOL));
             }
             parameters.extend(rest.iter().cloned());
-            let fault = match self.once(call.sql, &parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await
-            {
-                Ok(row) => return Ok(row),
-                Err(fault) => fault,
-            };
+            let fault =
+                match self.once(call.sql, &parameters, SILENCE_MAX.saturating_sub(started.elapsed())).await {
+                    Ok(row) => return Ok(row),
+                    Err(fault) => fault,
+                };
             doubtful |= matches!(fault, Fault::Doubtful(_) | Fault::Late(_) | Fault::Unreadable(_));
             let again = match &fault {
                 Fault::Rejected(text) if !doubtful => return Err(CommitError::Rejected(text.clone())),
