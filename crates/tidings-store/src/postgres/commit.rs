@@ -155,8 +155,8 @@ impl Inner {
         let order = advance::Order::of(plan, &epochs);
         let (call, arrays) = match &order {
             Some(order) => (Call { sql: &self.advance_sql, asks_again: true }, Arrays::advanced(plan, order)),
-            None if plan.schedules.is_empty() => (Call::of(&self.commit_sql), Arrays::of(plan, &epochs)),
-            None => (Call::of(&self.fire_sql), Arrays::of(plan, &epochs)),
+            None if plan.schedules.is_empty() => (Call::from(&*self.commit_sql), Arrays::of(plan, &epochs)),
+            None => (Call::from(&*self.fire_sql), Arrays::of(plan, &epochs)),
         };
         let injected = self.time.injected();
         let mut parameters = vec![(&injected as &(dyn tokio_postgres::types::ToSql + Sync), INT8)];

@@ -43,8 +43,8 @@ pub(super) struct Call<'a> {
     pub(super) asks_again: bool,
 }
 
-impl<'a> Call<'a> {
-    pub(super) const fn of(sql: &'a str) -> Self {
+impl<'a> From<&'a str> for Call<'a> {
+    fn from(sql: &'a str) -> Self {
         Self { sql, asks_again: false }
     }
 }
@@ -81,7 +81,7 @@ impl Lanes {
     pub(super) async fn call(
         &self,
         lane: usize,
-        call: Call<'_>,
+        call: impl Into<Call<'_>>,
         rest: &[Parameter<'_>],
     ) -> Result<Row, CommitError> {
         let mut writer = self.writers[lane % self.writers.len()].lock().await;
@@ -91,7 +91,7 @@ impl Lanes {
         writer.used = Instant::now();
         let n = writer.n + 1;
         let name = writer.name;
-        match self.until_answered(call, (&name, &n), rest).await {
+        match self.until_answered(call.into(), (&name, &n), rest).await {
             Ok(row) => {
                 writer.n = n;
                 Ok(row)

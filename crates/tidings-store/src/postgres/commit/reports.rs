@@ -7,7 +7,6 @@ use tidings_core::{Event, EventBody, EventId, EventType, NewEvent, RawJson, Tena
 use super::{
     super::{
         Inner,
-        lane::Call,
         reports::{self, Arrays, Heard, Said},
     },
     Progress,
@@ -59,7 +58,7 @@ impl Inner {
         let arrays = Arrays::of(&said);
         let mut parameters: Vec<super::super::pool::Parameter<'_>> = vec![(&injected, super::INT8)];
         parameters.extend(arrays.parameters());
-        let row = self.lanes.call(lane, Call::of(&self.report_sql), &parameters).await?;
+        let row = self.lanes.call(lane, &*self.report_sql, &parameters).await?;
         let (heard, now) = reports::read(&row).map_err(|error| CommitError::Unknown(error.to_string()))?;
         self.time.heard(now);
         for ((place, said), heard) in part.iter().zip(&said).zip(heard) {
