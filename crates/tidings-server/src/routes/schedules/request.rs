@@ -42,7 +42,7 @@ impl ScheduleRequest {
             (Some(given), Some(named)) if given != named => {
                 return Err(invalid("$.name", "it is not the name in the path"));
             }
-            (given, named) => named.or(given).ok_or_else(|| invalid("$", "missing field `name`"))?,
+            (given, named) => named.or(given).ok_or_else(|| invalid("$.name", "missing field `name`"))?,
         };
         let cron: Cron = self.cron.parse().map_err(|e| invalid("$.cron", e))?;
         let zone = match self.zone {
