@@ -21,7 +21,7 @@ use crate::{
 pub(crate) use account::Account;
 pub(crate) use tally::{RATE_LIMIT, RATE_LIMIT_POLICY, Tally, tell};
 
-/// Tenants, keys and users whose quotas are counted at one time: some 10 MiB.
+/// Tenants, keys and users whose quotas are counted at one time: some 40 MiB.
 const HOLDERS_MAX: usize = 65_536;
 
 /// What is counted.

@@ -32,8 +32,10 @@ impl Changes {
 
     async fn commit(&self, command: Command) -> Result<Outcome, CommandError> {
         let outcome = self.journal.submit(command).await;
-        // Also where the outcome is not known: it may have been committed.
-        self.dispatcher.look();
+        // Where the outcome is not known it may have been committed.
+        if matches!(outcome, Ok(_) | Err(CommandError::OutcomeUnknown)) {
+            self.dispatcher.look();
+        }
         outcome
     }
 }
