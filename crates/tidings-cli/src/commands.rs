@@ -31,7 +31,7 @@ pub(crate) fn run(command: Command, paint: Paint) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => serve.run(paint),
         Command::Config(config) => config.run(),
-        Command::Health(health) => runtime()?.block_on(health.run(paint)),
+        Command::Health(health) => runtime()?.block_on(health.run()),
         Command::Token(token) => runtime()?.block_on(token.run()),
         Command::Keys(keys) => runtime()?.block_on(keys.run(paint)),
         Command::Epoch(epoch) => runtime()?.block_on(epoch.run(paint)),

@@ -7,7 +7,7 @@ use tidings_client::{ClientError, Problem};
 
 use crate::{
     exit::{self, Usage},
-    output::{self, Paint},
+    output,
     server_file::ServerFile,
     target,
 };
@@ -57,7 +57,7 @@ struct Status {
 }
 
 impl Health {
-    pub(crate) async fn run(self, _paint: Paint) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let url = self.address()?;
         let (code, body) = ask(&url).await?;
         let is_well = match code {

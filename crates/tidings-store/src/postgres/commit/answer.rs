@@ -6,9 +6,7 @@ use tidings_core::{Epoch, Event, Job, Seq, TenantId, Timestamp, job::Refused};
 
 use super::{
     super::{
-        Inner,
-        job_row::Seen,
-        kept,
+        Inner, kept,
         outbox::Rejection,
         plan::{Plan, PlannedJob, UnitNo},
         write::{Repeat, Verdict, Written},
@@ -128,9 +126,9 @@ impl Settled {
     }
 
     /// The jobs that are now as the plan says.
-    pub(super) fn written(&self) -> impl Iterator<Item = Seen> {
-        let written = self.jobs.iter().zip(&self.versions);
-        written.filter_map(|(job, version)| Some(Seen { version: (*version)?, job: job.clone()? }))
+    pub(super) fn written(&self) -> impl Iterator<Item = (i64, &Job)> {
+        let written = self.versions.iter().zip(&self.jobs);
+        written.filter_map(|(version, job)| Some(((*version)?, job.as_ref()?)))
     }
 
     /// Those that were committed, each tenant's in the order of its seqs, and the histories that they

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidings_core::{JobId, JobState, TenantId};
+use tidings_core::{Job, JobId, JobState, TenantId};
 
 use super::super::job_row::Seen;
 
@@ -33,15 +33,14 @@ impl Recent {
     }
 
     /// Others than running jobs are not worth it: hardly anything happens to them but a claim, which looks.
-    pub(super) fn remember(&self, written: impl Iterator<Item = Seen>) {
-        let mut running =
-            written.filter(|seen| matches!(seen.job.state, JobState::Running { .. })).peekable();
+    pub(super) fn remember<'j>(&self, written: impl Iterator<Item = (i64, &'j Job)>) {
+        let mut running = written.filter(|(_, job)| matches!(job.state, JobState::Running { .. })).peekable();
         if running.peek().is_none() {
             return;
         }
         let mut halves = self.0.lock();
-        for seen in running {
-            halves.put(seen);
+        for (version, job) in running {
+            halves.put(Seen { version, job: job.clone() });
         }
     }
 }
@@ -75,7 +74,7 @@ fn bytes(seen: &Seen) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{Job, SystemEntropy, Timestamp, WorkerName, job::Moment};
+    use tidings_core::{SystemEntropy, Timestamp, WorkerName, job::Moment};
 
     use super::*;
     use crate::conformance::{LEASE, tenant_id, work};
@@ -91,7 +90,7 @@ mod tests {
     fn a_job_is_remembered_until_it_is_taken() {
         let (first, second) = (running(), running());
         let recent = Recent::default();
-        recent.remember([first.clone(), second.clone()].into_iter());
+        recent.remember([&first, &second].into_iter().map(|seen| (seen.version, &seen.job)));
         assert!(recent.take(&tenant_id("other"), first.job.id).is_none(), "of another tenant");
         assert_eq!(recent.take(&tenant_id("acme"), second.job.id).map(|seen| seen.version), Some(2));
         assert!(recent.take(&tenant_id("acme"), second.job.id).is_none());
@@ -105,7 +104,7 @@ mod tests {
         for n in 0..2 * BYTES_MAX / each {
             let mut seen = job.clone();
             seen.job.id = JobId::from_bytes((n as u128).to_be_bytes());
-            recent.remember(std::iter::once(seen));
+            recent.remember(std::iter::once((seen.version, &seen.job)));
         }
         let halves = recent.0.lock();
         let remembered = (halves.young.len() + halves.old.len()) * each;
