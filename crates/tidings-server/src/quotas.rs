@@ -9,7 +9,7 @@ mod tally;
 use std::{sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
-use tidings_core::{Clock, CredentialId, Exceeded, KeyId, Principal, Quota, Rate, TenantId, UserId};
+use tidings_core::{Clock, CredentialId, Exceeded, KeyId, Meter, Principal, Quota, Rate, TenantId, UserId};
 
 use crate::{
     config::Limits,
@@ -23,6 +23,9 @@ pub(crate) use tally::{RATE_LIMIT, RATE_LIMIT_POLICY, Tally, tell};
 
 /// Tenants, keys and users whose quotas are counted at one time: some 40 MiB.
 const HOLDERS_MAX: usize = 65_536;
+
+// A table of so many has twice as many places.
+const _: () = assert!(2 * HOLDERS_MAX * size_of::<(Holder, [Meter; 4])>() <= 40 << 20);
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
