@@ -20,6 +20,7 @@ mod endpoint_row;
 mod endpoints;
 mod event_row;
 mod fault;
+mod ground;
 mod history;
 mod import;
 mod job_row;
@@ -99,12 +100,13 @@ impl PostgresStore {
         let reads = config.connections.saturating_sub(lanes).max(2);
         let (pool, target) = connect_limited(&config, reads).await?;
         migrate::migrate(&pool).await?;
+        ground::check(&pool).await?;
         let rows = pool.query("SELECT tidings.micros()", &[]).await?;
         let time = StoreTime::new(&config.clock, Timestamp::from_micros(rows[0].get(0)));
         lane::make_partitions(&pool, &time).await?;
         let history = Arc::new(History::default());
         history.recognise(&pool).await?;
-        let writers = pool_of(&config, &target, lanes)?;
+        let writers = pool_of(&config, &target, lanes)?.borrowing_from(&pool);
         let mut node = [0; 16];
         entropy.fill(&mut node);
         Ok(Self(Arc::new(Inner {

@@ -76,6 +76,11 @@ impl Lanes {
         self.pool.close();
     }
 
+    #[cfg(test)]
+    pub(super) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Makes a call whose first parameters are the writer's name, the batch's number and the timeline. After a lost
     /// answer the same call is sent again: the database answers what it answered, or does it now.
     pub(super) async fn call(

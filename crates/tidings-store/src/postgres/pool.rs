@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use deadpool_postgres::{
@@ -29,6 +29,9 @@ use super::{
 };
 use crate::OpenError;
 
+/// Between two tries for a connection where the database gives no more of them.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A parameter with its type.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -36,8 +39,14 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) struct Pool {
     connections: Connections,
     tls: MakeRustlsConnect,
+    /// How long a connection is waited for.
+    patience: Duration,
     /// How long a statement may take before it is cancelled.
     timeout: Duration,
+    /// Whose idle connections go where the database gives this pool none.
+    lender: Option<Connections>,
+    /// The database gave fewer than may be opened; it has been said.
+    crowded: Arc<AtomicBool>,
     /// Every session so far is this node's own.
     prepares: Arc<AtomicBool>,
     /// Host and database, for people.
@@ -66,12 +75,50 @@ impl Pool {
             })
             .build()
             .map_err(|error| OpenError::Database(told(&error)))?;
-        Ok(Self { connections, tls, timeout, prepares, place: target.place().into() })
+        Ok(Self {
+            connections,
+            tls,
+            patience: connect_timeout,
+            timeout,
+            lender: None,
+            crowded: Arc::default(),
+            prepares,
+            place: target.place().into(),
+        })
     }
 
-    /// Waits for a connection no longer than it may take to open one.
+    /// Takes what the database refuses it from another pool.
+    pub(super) fn borrowing_from(self, lender: &Self) -> Self {
+        Self { lender: Some(lender.connections.clone()), ..self }
+    }
+
+    /// Waits for a connection no longer than it may take to open one. Where the database has no more to give, it waits
+    /// for one that is there.
     pub(super) async fn connection(&self) -> Result<Object, Fault> {
-        self.connections.get().await.map_err(|error| Fault::Unsent(told(&error)))
+        let until = Instant::now() + self.patience;
+        loop {
+            match self.connections.get().await {
+                Err(PoolError::Backend(error)) if is_full(&error) && Instant::now() < until => {
+                    self.make_room(&error);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return result.map_err(|error| Fault::Unsent(told(&error))),
+            }
+        }
+    }
+
+    fn make_room(&self, error: &Error) {
+        if !self.crowded.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                cause = told(error),
+                "the database gives this node fewer connections than postgres.connections says: it makes do with those, \
+                 and is slower for it"
+            );
+        }
+        if let Some(lender) = &self.lender {
+            let mut taken = false;
+            lender.retain(|_, _| std::mem::replace(&mut taken, true));
+        }
     }
 
     /// The first connection: says whether the database cannot be reached or does not let us in.
@@ -155,16 +202,22 @@ impl Pool {
 }
 
 /// Asks each new connection whether it is the session that its own first words began: the database then knows what
-/// they set. A pooler that lends its sessions out has begun them itself.
+/// they set. A pooler that lends its sessions out has begun them itself. In a session of its own, a commit that is
+/// answered is on disk whatever the database's default says.
 fn look_at_session(prepares: Arc<AtomicBool>) -> Hook {
     Hook::async_fn(move |client: &mut ClientWrapper, _| {
         let prepares = Arc::clone(&prepares);
         Box::pin(async move {
-            let asked = client.query_typed("SELECT current_setting('tidings.session', true)", &[]).await;
-            let rows = asked.map_err(HookError::Backend)?;
-            let answer: Option<&str> = rows.first().and_then(|row| row.get(0));
-            if answer != Some(OWN_SESSION) {
-                prepares.store(false, Ordering::Relaxed);
+            let asked =
+                "SELECT current_setting('tidings.session', true), current_setting('synchronous_commit')";
+            let rows = client.query_typed(asked, &[]).await.map_err(HookError::Backend)?;
+            let answer: Option<(Option<&str>, &str)> = rows.first().map(|row| (row.get(0), row.get(1)));
+            match answer {
+                Some((Some(OWN_SESSION), "off")) => {
+                    client.batch_execute("SET synchronous_commit = on").await.map_err(HookError::Backend)?;
+                }
+                Some((Some(OWN_SESSION), _)) => {}
+                _ => prepares.store(false, Ordering::Relaxed),
             }
             Ok(())
         })
@@ -180,10 +233,12 @@ fn is_outdated(error: &Error) -> bool {
 }
 
 /// It was reached, and neither starting up nor full.
-fn refuses(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW && *code != SqlState::TOO_MANY_CONNECTIONS)
+fn refuses(error: &Error) -> bool {
+    error.code().is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW) && !is_full(error)
+}
+
+fn is_full(error: &Error) -> bool {
+    error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
 }
 
 /// A connection that a statement runs on. Dropped before its answer came, also since the caller went away, it

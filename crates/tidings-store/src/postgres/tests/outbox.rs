@@ -137,6 +137,9 @@ async fn a_call_refuses_what_the_api_would_refuse() {
         "enqueue('acme', 'work', priority => 1001)",
         "enqueue('acme', 'work', max_attempts => 0)",
         "enqueue('acme', 'work', backoff_base => '2 hours')",
+        "enqueue('acme', 'work', run_at => '9999-12-31T23:59:59Z')",
+        "enqueue('acme', 'work', run_at => 'infinity')",
+        "enqueue('acme', 'work', run_at => '-infinity')",
         "read_tenant('acme')",
     ] {
         assert!(app.batch_execute(&format!("SELECT tidings.{call}")).await.is_err(), "{call}");

@@ -197,3 +197,45 @@ async fn changed_jobs_are_found_by_their_whole_key() {
     let rows = fetched(&name, &format!("{advance}; {FILL}; {advance}"), ["jobs"]);
     assert_eq!(rows, [501], "one for each job that is changed");
 }
+
+#[tokio::test]
+async fn rows_of_the_outbox_are_moved_by_their_key() {
+    let (name, _store) = one_job().await;
+    SERVER.psql(&name, "ALTER TABLE tidings.outbox SET (autovacuum_enabled = false)");
+    let leave = |count: u32| {
+        format!(
+            "SELECT count(tidings.publish('acme', 'a.b', to_jsonb(n))) FROM generate_series(1, {count}) n"
+        )
+    };
+    // What is known of the table is from when it was nearly empty.
+    SERVER.psql(&name, &leave(60));
+    SERVER.psql(&name, "ANALYZE tidings.outbox");
+    let commit = call(
+        &name,
+        "commit",
+        &[
+            ("p_writer", "gen_random_uuid()"),
+            ("p_n", "1"),
+            ("p_timeline", "tidings.timeline()"),
+            ("t_id", "'{acme}'"),
+            ("t_create", "'{f}'"),
+            ("t_epoch", "'{new}'"),
+            ("u_tenant", "ones"),
+            ("u_any_state", "nos"),
+            ("o_unit", "units"),
+            ("o_id", "ids"),
+        ],
+    );
+    let script = format!(
+        "SELECT cardinality(moved.verdicts) FROM (
+             SELECT array_agg(id), array_agg(row_number), array_agg(1), array_agg(false)
+             FROM (SELECT id, row_number() OVER ()::int FROM tidings.outbox ORDER BY id LIMIT 200) d
+         ) AS d(ids, units, ones, nos), LATERAL {commit} AS moved"
+    );
+    let script = format!("{script}; {}; {script}", leave(2_000));
+    let left = "SELECT 'left', count(*) FROM tidings.outbox";
+    let told = SERVER.psql(&name, &format!("BEGIN; {script}; {left}; ROLLBACK"));
+    assert!(told.lines().any(|line| line == "left|1800"), "{told}");
+    let rows = fetched(&name, &script, ["outbox"]);
+    assert_eq!(rows, [520], "each is named once here and found once there");
+}

@@ -70,3 +70,73 @@ async fn a_read_that_takes_too_long_is_not_asked_again() {
     assert!(late.is_err(), "{late:?}");
     assert_eq!(SERVER.psql(&name, "SELECT last_value FROM tries").trim(), "1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_schema_without_its_rights_is_refused() {
+    for lost in [
+        "ALTER FUNCTION tidings.read_job OWNER TO CURRENT_USER",
+        "DROP POLICY one_tenant ON tidings.events",
+        "ALTER POLICY one_tenant ON tidings.jobs TO CURRENT_USER",
+    ] {
+        let (name, url) = named_database();
+        open(PostgresConfig::new(&url)).await;
+        SERVER.psql(&name, lost);
+        let refused = PostgresStore::open(PostgresConfig::new(&url), Arc::new(SystemEntropy)).await;
+        let refused = refused.expect_err(lost).to_string();
+        assert!(
+            refused.contains("CREATE ROLE tidings_reader NOLOGIN; GRANT tidings_reader TO postgres"),
+            "{lost}: {refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_are_synchronous_whatever_the_database_says() {
+    let (name, url) = named_database();
+    SERVER.psql("postgres", &format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off"));
+    let store = open(PostgresConfig::new(&url)).await;
+    let row = store.0.lanes.pool().query("SHOW synchronous_commit", &[]).await.expect("asked");
+    assert_eq!(row[0].get::<_, &str>(0), "on");
+    // Where replicas are waited for, they still are.
+    SERVER.psql("postgres", &format!("ALTER DATABASE \"{name}\" SET synchronous_commit = remote_apply"));
+    let store = open(PostgresConfig::new(&url)).await;
+    let row = store.0.lanes.pool().query("SHOW synchronous_commit", &[]).await.expect("asked");
+    assert_eq!(row[0].get::<_, &str>(0), "remote_apply");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_makes_do_with_the_connections_that_it_gets() {
+    let (name, url) = named_database();
+    open(PostgresConfig::new(SERVER.fresh_database())).await;
+    SERVER.psql(
+        &name,
+        &format!(
+            "CREATE ROLE few LOGIN CONNECTION LIMIT 3; GRANT tidings_reader TO few;
+             GRANT CREATE ON DATABASE \"{name}\" TO few"
+        ),
+    );
+    let config =
+        PostgresConfig { connections: 12, lanes: 4, ..PostgresConfig::new(url.replace("postgres@", "few@")) };
+    let store = open(config).await;
+    let at_once = |count: usize| {
+        let reads = (0..count).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store.read("SELECT 1", &[]).await.map(|_| ()).map_err(|error| format!("{error:?}"))
+            })
+        });
+        reads.collect::<Vec<_>>()
+    };
+    // Readers have all of them before the first writer asks.
+    for read in at_once(16) {
+        read.await.expect("ends").expect("reads");
+    }
+    let reads = at_once(64);
+    for lane in 0..4 {
+        let batch = Batch { commands: vec![publish(&format!("t{lane}"), 1)] };
+        store.commit(lane, &batch).await.expect("commits");
+    }
+    for read in reads {
+        read.await.expect("ends").expect("reads");
+    }
+}
