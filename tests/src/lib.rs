@@ -3,7 +3,7 @@
 //!
 //! - [`server`] starts, kills, stops and restarts the binary in a folder of its own.
 //! - [`cluster`] starts several on one PostgreSQL and one Redis.
-//! - [`partner`] is where webhooks go.
+//! - [`partner`] is where webhooks go; [`receivers`] are hundreds of them, and [`paced`] publishes for them at a rate.
 //! - [`load`] is everybody at once, and the judgement of what came of it.
 //! - [`wire`], [`http`], [`ws`] and [`sse`] are raw clients: they can send what no library would.
 //! - [`follower`] reads one stream over any transport, through disconnects, by its cursor.
@@ -19,7 +19,9 @@ pub mod history;
 pub mod http;
 pub mod interop;
 pub mod load;
+pub mod paced;
 pub mod partner;
+pub mod receivers;
 pub mod seed;
 pub mod server;
 pub mod sse;
@@ -32,5 +34,6 @@ pub use tidings_testkit::wait;
 pub use follower::{Follower, Transport};
 pub use http::{Api, Reply, Session};
 pub use partner::{Does, Partner};
+pub use receivers::{Receiver, Receivers};
 pub use server::{Server, ServerOptions};
 pub use stream::{Message, Stream, StreamRequest};

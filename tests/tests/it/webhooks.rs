@@ -1,8 +1,10 @@
 //! Webhooks by the real binary: every event to every receiver that takes it, whatever dies.
 
 mod cluster;
+mod many;
 mod receivers;
 mod restarts;
+mod stage;
 
 use std::time::Duration;
 
