@@ -70,6 +70,13 @@ impl ClusterOptions {
         self
     }
 
+    /// All limits of every node are as they are shipped, but for those that are set.
+    #[must_use]
+    pub fn as_shipped(mut self) -> Self {
+        self.node = ServerOptions::new().as_shipped();
+        self
+    }
+
     /// A configuration key of every node.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {

@@ -1,14 +1,17 @@
 //! Publishing at a rate, by the clock and not by the answers: who is slow is not spared.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::{Api, wait};
+use crate::{Api, Session, wait};
 
 /// How many publish at a time.
 const PUBLISHERS: usize = 8;
@@ -38,8 +41,10 @@ impl Paced<'_> {
     /// When one is not.
     pub fn publish(&self, event_type: impl Fn(usize) -> &'static str + Sync) -> Published {
         let (start, next) = (Instant::now(), AtomicUsize::new(0));
+        // Of each tenant, those that nobody uses now. The last one used is the next: none rests until it is closed.
+        let kept: Vec<Mutex<Vec<Session>>> = self.tenants.iter().map(|_| Mutex::default()).collect();
+        let kept = |tenant: usize| kept[tenant].lock().expect("no holder panics");
         let publisher = || {
-            let mut sessions: Vec<_> = self.tenants.iter().map(|_| None).collect();
             let mut acknowledged = Vec::new();
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
@@ -52,9 +57,11 @@ impl Paced<'_> {
                 }
                 let (tenant, number) = (n % self.tenants.len(), n / self.tenants.len());
                 let event = json!({ "type": event_type(number), "data": { "n": number } });
-                let session = sessions[tenant]
-                    .get_or_insert_with(|| self.tenants[tenant].session().expect("the server is there"));
+                let session = kept(tenant).pop();
+                let mut session =
+                    session.unwrap_or_else(|| self.tenants[tenant].session().expect("the server is there"));
                 let reply = session.post("/api/v1/events", &event).expect("answers").expect(201);
+                kept(tenant).push(session);
                 acknowledged.push((tenant, seq(&reply.json()), number));
             }
         };

@@ -50,6 +50,7 @@ pub struct ServerOptions {
     args: Vec<String>,
     env: Vec<(String, String)>,
     netns: Option<Arc<Netns>>,
+    shipped: bool,
 }
 
 impl ServerOptions {
@@ -61,6 +62,13 @@ impl ServerOptions {
     #[must_use]
     pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.set.push(format!("{key}={value}"));
+        self
+    }
+
+    /// All limits are as they are shipped, but for those that are set.
+    #[must_use]
+    pub const fn as_shipped(mut self) -> Self {
+        self.shipped = true;
         self
     }
 
@@ -142,6 +150,7 @@ impl Server {
         let log =
             fs::File::options().create(true).append(true).open(self.log_path()).expect("the log file opens");
         let ip = self.options.ip();
+        let roomy: &[&str] = if self.options.shipped { &[] } else { &ROOMY };
         let mut command = match &self.options.netns {
             Some(netns) => self.mark(netns.command(binary())),
             None => self.mark(Command::new(binary())),
@@ -150,7 +159,7 @@ impl Server {
             .args(["serve", "--listen", &format!("{ip}:{}", self.port.number())])
             .args(["--ops-listen", "127.0.0.1:0", "--data"])
             .arg(self.data())
-            .args(ROOMY.iter().flat_map(|s| ["--set", s]))
+            .args(roomy.iter().flat_map(|s| ["--set", s]))
             .args(self.options.set.iter().flat_map(|s| ["--set", s]))
             .args(&self.options.args)
             .stdout(log.try_clone().expect("a descriptor is free"))
@@ -328,6 +337,14 @@ impl Server {
             labelled.contains(labels).then(|| value.parse::<f64>().ok())?
         });
         matching.reduce(|a, b| a + b)
+    }
+
+    /// What it has in memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("the kernel says so") * 1_024
     }
 }
 

@@ -3,7 +3,11 @@
 use std::{env, time::Duration};
 
 use serde_json::{Value, json};
-use tidings_tests::{Api, Receiver, Server, ServerOptions, cluster::Cluster, server::ALL_SCOPES};
+use tidings_tests::{
+    Api, Receiver, Server, ServerOptions,
+    cluster::{Cluster, ClusterOptions},
+    server::ALL_SCOPES,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum On {
@@ -18,14 +22,24 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// With these settings, and no limits on who is one user at one address.
     pub(super) fn open(on: On, settings: &[(&str, &str)]) -> Self {
+        Self::with(on, (ServerOptions::new(), Cluster::options()), settings)
+    }
+
+    /// With these settings, and all limits as shipped.
+    pub(super) fn as_shipped(on: On, settings: &[(&str, &str)]) -> Self {
+        Self::with(on, (ServerOptions::new().as_shipped(), Cluster::options().as_shipped()), settings)
+    }
+
+    fn with(on: On, (server, cluster): (ServerOptions, ClusterOptions), settings: &[(&str, &str)]) -> Self {
         match on {
             On::Embedded => {
-                let options = settings.iter().fold(ServerOptions::new(), |o, (key, value)| o.set(key, value));
+                let options = settings.iter().fold(server, |o, (key, value)| o.set(key, value));
                 Self::Embedded(Box::new(options.start()))
             }
             On::Postgres => {
-                let options = Cluster::options().nodes(1).without_redis();
+                let options = cluster.nodes(1).without_redis();
                 let options = settings.iter().fold(options, |o, (key, value)| o.set(key, value));
                 Self::Postgres(Box::new(options.start()))
             }
