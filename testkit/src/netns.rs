@@ -1,7 +1,9 @@
 //! A network of its own for one program.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::Command,
     sync::Once,
 };
@@ -74,6 +76,44 @@ impl Netns {
         ip(&format!("-n {} addr add {address} dev lo", self.name));
     }
 
+    /// Gives it routes to everywhere, which lead to us and no further: what is sent anywhere leaves its sender.
+    pub fn route_everything(&self) {
+        ip(&format!("-n {} route add default via {}", self.name, self.outside));
+        ip(&format!("-n {} -6 route add default dev eth0", self.name));
+    }
+
+    /// The programs that start in it from now on ask the name server at [`Netns::outside`], port 53.
+    pub fn ask_outside(&self) {
+        let folder = files(&self.name);
+        fs::create_dir_all(&folder).expect("/etc/netns can be written");
+        let text = format!("nameserver {}\n", self.outside);
+        fs::write(folder.join("resolv.conf"), text).expect("/etc/netns can be written");
+    }
+
+    /// From now on [`Netns::calls`] counts.
+    pub fn count_calls(&self) {
+        self.nft(&["add", "table", "inet", "calls"]);
+        self.nft(&["add", "counter", "inet", "calls", "begun"]);
+        self.nft(&["add", "chain", "inet", "calls", "output", "{ type filter hook output priority -10; }"]);
+        let ours = self.outside;
+        for rule in [
+            &*format!("ip daddr {ours} udp dport 53 accept"),
+            &*format!("ip daddr {ours} tcp dport 53 accept"),
+            "tcp flags & (syn | ack) == syn counter name begun",
+            "meta l4proto udp counter name begun",
+        ] {
+            self.nft(&["add", "rule", "inet", "calls", "output", rule]);
+        }
+    }
+
+    /// How many connections were begun in it, and datagrams sent, to wherever; questions to our name server not counted.
+    pub fn calls(&self) -> u64 {
+        let mut list = self.command(program::find("nft", "nftables"));
+        let told = program::text(list.args(["list", "counter", "inet", "calls", "begun"]));
+        let mut words = told.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+        words.next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no count: {told}"))
+    }
+
     /// Drops every packet between the namespace and `peer`, silently: a partition.
     pub fn cut(&self, peer: SocketAddr) {
         let (addr, port) = (peer.ip(), peer.port());
@@ -117,8 +157,14 @@ fn ip(args: &str) {
     program::run(Command::new(program::find("ip", "iproute2")).args(args.split(' ')));
 }
 
+/// What its programs have in `/etc`, by the convention of `ip netns exec`.
+fn files(name: &str) -> PathBuf {
+    Path::new("/etc/netns").join(name)
+}
+
 /// The links go with it.
 fn remove(name: &str) {
+    let _ = fs::remove_dir_all(files(name));
     let _ = Command::new(program::find("ip", "iproute2")).args(["netns", "delete", name]).output();
 }
 

@@ -1,10 +1,12 @@
 //! Webhooks by the real binary: every event to every receiver that takes it, whatever dies.
 
 mod cluster;
+mod inward;
 mod many;
 mod receivers;
 mod restarts;
 mod stage;
+mod sustained;
 
 use std::time::Duration;
 

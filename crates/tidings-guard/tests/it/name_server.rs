@@ -40,7 +40,20 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     pub(crate) fn start(rule: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = sockets();
+        Self::on(sockets(), rule)
+    }
+
+    /// On this port.
+    #[allow(dead_code, reason = "others include this file")]
+    pub(crate) fn at(addr: SocketAddr, rule: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let sockets = (UdpSocket::bind(addr).unwrap(), TcpListener::bind(addr).unwrap());
+        Self::on(sockets, rule)
+    }
+
+    fn on(
+        (udp, tcp): (UdpSocket, TcpListener),
+        rule: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let addr = udp.local_addr().unwrap();
         let (rule, asked): (Arc<Rule>, _) = (Arc::new(rule), Arc::<Mutex<Vec<_>>>::default());
         let (by_tcp, log) = (Arc::clone(&rule), Arc::clone(&asked));
