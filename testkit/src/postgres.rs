@@ -17,7 +17,7 @@ use crate::{
     Port,
     folder::Folder,
     process::{Launch, Process, unprivileged},
-    program,
+    program, wait,
 };
 
 /// What every server of a test has: durable as in production, small, and nothing outside its folder.
@@ -170,6 +170,16 @@ impl Postgres {
     /// When it does not run.
     pub fn resume(&self) {
         self.process().as_ref().expect("it runs").resume();
+    }
+
+    /// Takes no writes from here on, or does again: every session sees it with its next statement, and is refused at once.
+    pub fn set_read_only(&self, read_only: bool) {
+        let value = if read_only { "on" } else { "off" };
+        self.psql("postgres", &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        wait::until_true("PostgreSQL to reload", wait::LONG, || {
+            self.psql("postgres", "SHOW default_transaction_read_only").trim() == value
+        });
     }
 
     /// The postmaster's process id.
