@@ -10,16 +10,15 @@ mod polls;
 mod servers;
 mod start;
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tidings_tests::{
     Follower,
     cluster::Cluster,
     load::{Load, TenantLoad},
 };
+
+use crate::soak;
 
 const TENANTS: [&str; 3] = ["red", "green", "blue"];
 const READERS_PER_TENANT: usize = 68;
@@ -30,12 +29,6 @@ const PACE: Duration = Duration::from_millis(600);
 fn load(cluster: &Cluster) -> Load {
     let tenants = TENANTS.map(|t| TenantLoad::new(t, cluster.tenant(t), READERS_PER_TENANT, PACE));
     Load::new(tenants.into())
-}
-
-/// How long a soak is.
-fn soak() -> Option<Duration> {
-    let seconds = env::var("TIDINGS_SOAK").ok()?;
-    Some(Duration::from_secs(seconds.parse().expect("TIDINGS_SOAK is a number of seconds")))
 }
 
 /// Runs `round` this often; in a soak until its time is over.

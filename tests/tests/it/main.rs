@@ -19,6 +19,12 @@ mod sequence;
 mod slow;
 mod webhooks;
 
+/// How long a soak is: `make soak` says so by `TIDINGS_SOAK`, in seconds.
+fn soak() -> Option<std::time::Duration> {
+    let seconds = std::env::var("TIDINGS_SOAK").ok()?;
+    Some(std::time::Duration::from_secs(seconds.parse().expect("TIDINGS_SOAK is a number of seconds")))
+}
+
 /// One after another: tests that load the machine so much that two of them would starve each other.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static HEAVY: std::sync::Mutex<()> = std::sync::Mutex::new(());

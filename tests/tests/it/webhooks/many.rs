@@ -20,9 +20,11 @@ use tidings_tests::{
     wait,
 };
 
+use crate::soak;
+
 use super::{
     PATIENCE,
-    stage::{On, Stage, endpoint, percentile, soak},
+    stage::{On, Stage, endpoint, percentile},
 };
 
 /// The size of it.

@@ -1,6 +1,6 @@
 //! A server on either store, with tenants, and receivers that many endpoints lead to.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_tests::{
@@ -71,12 +71,6 @@ pub(super) fn endpoint(api: &Api, receiver: &Receiver, fields: Value) {
     let Value::Object(mut fields) = fields else { panic!("fields are an object") };
     fields.insert("url".into(), json!(receiver.url()));
     let _ = api.post("/api/v1/webhooks", &Value::Object(fields)).expect("answers").expect(201);
-}
-
-/// How long a soak is.
-pub(super) fn soak() -> Option<Duration> {
-    let seconds = env::var("TIDINGS_SOAK").ok()?;
-    Some(Duration::from_secs(seconds.parse().expect("TIDINGS_SOAK is a number of seconds")))
 }
 
 /// The value below which this part of them lies.

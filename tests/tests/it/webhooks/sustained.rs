@@ -11,9 +11,11 @@ use std::{
 use serde_json::json;
 use tidings_tests::{Receiver, Receivers, Server, paced::Paced, wait};
 
+use crate::soak;
+
 use super::{
     PATIENCE,
-    stage::{On, Stage, endpoint, percentile, soak},
+    stage::{On, Stage, endpoint, percentile},
 };
 
 const TENANTS: usize = 60;
