@@ -15,6 +15,8 @@ use crate::{Api, Session, wait};
 
 /// How many publish at a time.
 const PUBLISHERS: usize = 8;
+/// How long a connection is good for without a request: the server closes it some time later.
+const KEPT: Duration = Duration::from_secs(3);
 
 /// Events of each tenant in turn, evenly.
 #[derive(Debug)]
@@ -41,8 +43,9 @@ impl Paced<'_> {
     /// When one is not.
     pub fn publish(&self, event_type: impl Fn(usize) -> &'static str + Sync) -> Published {
         let (start, next) = (Instant::now(), AtomicUsize::new(0));
-        // Of each tenant, those that nobody uses now. The last one used is the next: none rests until it is closed.
-        let kept: Vec<Mutex<Vec<Session>>> = self.tenants.iter().map(|_| Mutex::default()).collect();
+        // Of each tenant, those that nobody uses now, and since when.
+        let kept: Vec<Mutex<Vec<(Session, Instant)>>> =
+            self.tenants.iter().map(|_| Mutex::default()).collect();
         let kept = |tenant: usize| kept[tenant].lock().expect("no holder panics");
         let publisher = || {
             let mut acknowledged = Vec::new();
@@ -57,11 +60,13 @@ impl Paced<'_> {
                 }
                 let (tenant, number) = (n % self.tenants.len(), n / self.tenants.len());
                 let event = json!({ "type": event_type(number), "data": { "n": number } });
-                let session = kept(tenant).pop();
-                let mut session =
-                    session.unwrap_or_else(|| self.tenants[tenant].session().expect("the server is there"));
+                let session = kept(tenant).pop().filter(|(_, since)| since.elapsed() < KEPT);
+                let mut session = session.map_or_else(
+                    || self.tenants[tenant].session().expect("the server is there"),
+                    |(session, _)| session,
+                );
                 let reply = session.post("/api/v1/events", &event).expect("answers").expect(201);
-                kept(tenant).push(session);
+                kept(tenant).push((session, Instant::now()));
                 acknowledged.push((tenant, seq(&reply.json()), number));
             }
         };
