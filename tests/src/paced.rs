@@ -25,6 +25,8 @@ pub struct Paced<'a> {
     /// A second, of all tenants together.
     pub rate: f64,
     pub events: usize,
+    /// Bytes of each that say nothing.
+    pub padding: usize,
 }
 
 /// What was published.
@@ -47,6 +49,7 @@ impl Paced<'_> {
         let kept: Vec<Mutex<Vec<(Session, Instant)>>> =
             self.tenants.iter().map(|_| Mutex::default()).collect();
         let kept = |tenant: usize| kept[tenant].lock().expect("no holder panics");
+        let padding = "x".repeat(self.padding);
         let publisher = || {
             let mut acknowledged = Vec::new();
             loop {
@@ -59,7 +62,8 @@ impl Paced<'_> {
                     wait::pause(early);
                 }
                 let (tenant, number) = (n % self.tenants.len(), n / self.tenants.len());
-                let event = json!({ "type": event_type(number), "data": { "n": number } });
+                let event =
+                    json!({ "type": event_type(number), "data": { "n": number, "padding": padding } });
                 let session = kept(tenant).pop().filter(|(_, since)| since.elapsed() < KEPT);
                 let mut session = session.map_or_else(
                     || self.tenants[tenant].session().expect("the server is there"),

@@ -185,7 +185,8 @@ impl Ward {
     /// Publishes the events of each tenant from one number to another, and waits until the healthy have them.
     fn publish(&mut self, from: usize, to: usize) -> f64 {
         let form = &self.form;
-        let paced = Paced { tenants: &self.tenants, rate: form.rate, events: (to - from) * form.tenants };
+        let paced =
+            Paced { tenants: &self.tenants, rate: form.rate, events: (to - from) * form.tenants, padding: 0 };
         let Published { seqs, rate } =
             paced.publish(|number| if form.is_rare(from + number) { "note.rare" } else { "note.common" });
         for (all, new) in self.published.iter_mut().zip(seqs) {
