@@ -14,6 +14,9 @@ mod scratch;
 mod subject;
 mod suite;
 
-pub use reference::bare::{self, Writes};
+pub use reference::{
+    bare::{self, Writes},
+    post,
+};
 pub use report::{Bound, Check, Figure, Outcome, Row};
 pub use suite::{Benchmark, Options, check_server};

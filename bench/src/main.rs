@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tidings_bench::{Benchmark, Options, Outcome, Writes, bare, check_server};
+use tidings_bench::{Benchmark, Options, Outcome, Writes, bare, check_server, post};
 
 /// The server's: the journal is measured in this process.
 #[global_allocator]
@@ -43,6 +43,10 @@ struct Arguments {
     #[arg(long, default_value_t = 180, value_name = "SECONDS")]
     patience: u64,
 
+    /// How many deliveries wait in the benchmark of webhooks. Default: a million, or 20,000 with `--quick`.
+    #[arg(long, value_name = "DELIVERIES")]
+    backlog: Option<u64>,
+
     /// Where data folders are made; it decides the disk. Default: the system's temporary folder.
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -60,6 +64,9 @@ enum Hidden {
         #[arg(value_enum)]
         writes: Writes,
     },
+    /// Posts as the bare reference (the benchmarks start this themselves).
+    #[command(hide = true)]
+    Post { addr: std::net::SocketAddr, bytes: usize, connections: usize },
 }
 
 fn main() -> ExitCode {
@@ -74,9 +81,12 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Hidden::Bare { writes }) = arguments.command {
-        bare::serve(writes)?;
-        return Ok(ExitCode::SUCCESS);
+    match arguments.command {
+        Some(Hidden::Bare { writes }) => return bare::serve(writes).map(|()| ExitCode::SUCCESS),
+        Some(Hidden::Post { addr, bytes, connections }) => {
+            return post::run(addr, bytes, connections).map(|()| ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let options = Options {
         server: arguments.server,
@@ -84,6 +94,7 @@ fn run() -> anyhow::Result<ExitCode> {
         graphile: arguments.graphile,
         rounds: if arguments.quick { 1 } else { arguments.rounds.max(1) },
         patience: std::time::Duration::from_secs(arguments.patience),
+        backlog: arguments.backlog.unwrap_or(if arguments.quick { 20_000 } else { 1_000_000 }),
         quick: arguments.quick,
     };
     let benchmarks = arguments.benchmark.each();

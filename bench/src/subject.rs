@@ -67,7 +67,7 @@ const ROOMY: [&str; 12] = [
 ];
 
 const TENANT: &str = "bench";
-const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work";
+const SCOPES: &str = "events:read events:publish jobs:read:all jobs:write jobs:work webhooks:manage";
 
 impl Subject {
     /// Starts `program` and waits until it answers; `settings` are further `key=value`.

@@ -9,6 +9,7 @@ mod jobs;
 mod paced;
 mod postgres;
 mod postgres_jobs;
+mod webhooks;
 
 use std::{
     path::{Path, PathBuf},
@@ -38,6 +39,8 @@ pub struct Options {
     pub graphile: PathBuf,
     /// How long a run waits for a quiet machine before it starts all the same.
     pub patience: Duration,
+    /// How many deliveries wait in the benchmark of webhooks.
+    pub backlog: u64,
     /// Shorter and smaller, to see that everything works; the targets are not judged by it.
     pub quick: bool,
 }
@@ -60,6 +63,8 @@ pub enum Benchmark {
     PostgresJobs,
     /// What a hop over Redis adds, and fan-out on a node that hears everything that way.
     Bus,
+    /// Webhooks on both stores, against a bare HTTP client, and the memory of a backlog.
+    Webhooks,
     All,
 }
 
@@ -69,7 +74,10 @@ impl Benchmark {
         match self {
             Self::All => {
                 let embedded = [Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs];
-                embedded.into_iter().chain([Self::Postgres, Self::PostgresJobs, Self::Bus]).collect()
+                embedded
+                    .into_iter()
+                    .chain([Self::Postgres, Self::PostgresJobs, Self::Bus, Self::Webhooks])
+                    .collect()
             }
             one => vec![one],
         }
@@ -85,6 +93,7 @@ impl Benchmark {
             Self::Postgres => postgres::run(options).map(|o| vec![o]),
             Self::PostgresJobs => postgres_jobs::run(options).map(|o| vec![o]),
             Self::Bus => cluster::run(options),
+            Self::Webhooks => webhooks::run(options),
             Self::All => {
                 let mut outcomes = Vec::new();
                 for one in self.each() {
