@@ -70,8 +70,10 @@ pub fn backlog(load: &BacklogLoad) -> anyhow::Result<BacklogReport> {
     hall.drain()?;
     let resident_kib_before = load.processes.resident_kib()?;
     hall.receivers.hang();
+    hall.publish_with(&load.target, pace, load.in_flight, load.message_bytes)?;
     let (begun_us, warm, delivered) = (hall.now_us(), hall.acknowledged(), hall.receivers.delivered);
     hall.publish_until(warm + load.events)?;
+    hall.settle()?;
     let gather_s = (hall.now_us() - begun_us) as f64 / 1e6;
     hall.serve_for(load.hold)?;
     let resident_kib_waiting = load.processes.resident_kib()?;

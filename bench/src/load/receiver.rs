@@ -106,6 +106,11 @@ impl Receivers {
         &self.inboxes
     }
 
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// Handles what poll says of one of these sockets.
     pub(crate) fn ready(
         &mut self,

@@ -237,11 +237,26 @@ impl Hall {
         if connections != self.first_receiver || message_bytes < message::BYTES_MIN {
             bail!("a load has publishers and messages of at least {} bytes", message::BYTES_MIN);
         }
+        self.retire();
+        self.publishers = Some(Publishers::connect(&self.poll, target, pace, connections, message_bytes, 0)?);
+        Ok(())
+    }
+
+    /// Closes the publishers' connections: the server closes those that stay idle.
+    fn retire(&mut self) {
         if let Some(before) = self.publishers.take() {
             self.acknowledged_before += before.acknowledged;
             self.refused_before += before.refused + before.unanswered();
         }
-        self.publishers = Some(Publishers::connect(&self.poll, target, pace, connections, message_bytes, 0)?);
+    }
+
+    /// Publishes nothing more, once all is answered or nothing moves any more.
+    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        let until = self.clock.now_us() + QUIET_US;
+        while self.unanswered() > 0 && self.clock.now_us() < until {
+            self.turn(Duration::from_millis(20))?;
+        }
+        self.retire();
         Ok(())
     }
 
@@ -335,10 +350,11 @@ impl Hall {
 
     /// Returns when everything acknowledged has come everywhere, or nothing moves any more.
     pub(super) fn drain_at_once(&mut self) -> anyhow::Result<()> {
-        let (mut moved_us, mut last) = (self.clock.now_us(), (0, 0));
-        while self.unanswered() > 0 || self.distinct() < self.wanted() {
+        self.settle()?;
+        let (mut moved_us, mut last) = (self.clock.now_us(), 0);
+        while self.distinct() < self.wanted() {
             self.turn(Duration::from_millis(20))?;
-            let now = (self.distinct(), self.unanswered());
+            let now = self.distinct();
             if now != last {
                 (moved_us, last) = (self.clock.now_us(), now);
             } else if self.clock.now_us() - moved_us > QUIET_US {
@@ -357,6 +373,8 @@ impl Hall {
                 Some(publishers) if event.token().0 < self.first_receiver => {
                     publishers.ready(event, now_us, None)?;
                 }
+                // Of one that has just been closed.
+                None if event.token().0 < self.first_receiver => {}
                 _ => self.receivers.ready(&self.poll, event, now_us, self.latencies.as_mut())?,
             }
         }
@@ -388,4 +406,50 @@ fn make_endpoint(target: &Target, receiver: SocketAddr, ordered: bool) -> anyhow
         bail!("the server answered {}", String::from_utf8_lossy(&answer[..len]));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_that_hang_have_nothing_until_they_answer() {
+        const REQUESTS: u64 = 3;
+        let mut hall = Hall::open(1, 0, Processes::default()).expect("a free port");
+        let addr = hall.receivers.addrs().expect("bound")[0];
+        hall.receivers.hang();
+        let mut streams = Vec::new();
+        for n in 0..REQUESTS {
+            let mut stream = std::net::TcpStream::connect(addr).expect("it listens");
+            let head = format!("POST /hook HTTP/1.1\r\nwebhook-id: {n}\r\nContent-Length: 9\r\n\r\n");
+            write!(stream, "{head}{{\"seq\":{}}}", n + 1).expect("it takes a request");
+            streams.push(stream);
+        }
+        while hall.receivers.connections() < REQUESTS as usize {
+            hall.turn(Duration::from_millis(20)).expect("it serves");
+        }
+        hall.serve_for(Duration::from_millis(50)).expect("it serves");
+        assert_eq!((hall.receivers.delivered, hall.distinct()), (0, 0));
+        hall.receivers.answer(0);
+        for stream in &mut streams {
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        assert_eq!((hall.receivers.delivered, hall.distinct()), (REQUESTS, REQUESTS));
+    }
+
+    #[test]
+    fn what_is_missing_double_or_late_is_an_objection() {
+        assert_eq!(DeliveryFaults::default().objection(), None);
+        for faults in [
+            DeliveryFaults { lost: 1, ..DeliveryFaults::default() },
+            DeliveryFaults { doubled: 1, ..DeliveryFaults::default() },
+            DeliveryFaults { disordered: 1, ..DeliveryFaults::default() },
+            DeliveryFaults { strange: 1, ..DeliveryFaults::default() },
+            DeliveryFaults { refused: 1, ..DeliveryFaults::default() },
+        ] {
+            assert!(faults.objection().is_some(), "{faults:?}");
+        }
+    }
 }

@@ -96,4 +96,18 @@ mod tests {
         assert!((report.body_bytes - 450.0).abs() < 1e-9, "{report:?}");
         assert_eq!(report.strange, 0);
     }
+
+    #[test]
+    fn an_answer_that_is_no_success_ends_it() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let client = std::thread::spawn(move || super::run(addr, 10, 1));
+        let (mut stream, _) = listener.accept().expect("it connects");
+        let read = stream.read(&mut [0; 1_024]).expect("it posts");
+        assert!(read > 0);
+        stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        let error = client.join().expect("no panic").expect_err("a refusal");
+        assert!(error.to_string().contains("503"), "{error}");
+    }
 }

@@ -162,7 +162,7 @@ impl Measured for Report {
     }
 
     fn broken(&self) -> bool {
-        self.tidings().is_some_and(|report| report.faults != Default::default())
+        self.tidings().is_some_and(|report| report.faults.objection().is_some())
     }
 }
 
@@ -172,7 +172,7 @@ impl Measured for BacklogReport {
     }
 
     fn broken(&self) -> bool {
-        self.faults != Default::default()
+        self.faults.objection().is_some()
     }
 }
 
