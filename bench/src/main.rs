@@ -43,7 +43,7 @@ struct Arguments {
     #[arg(long, default_value_t = 180, value_name = "SECONDS")]
     patience: u64,
 
-    /// How many deliveries wait in the benchmark of webhooks. Default: a million, or 20,000 with `--quick`.
+    /// How many deliveries wait in `webhook-backlog`. Default: a million, or 20,000 with `--quick`.
     #[arg(long, value_name = "DELIVERIES")]
     backlog: Option<u64>,
 

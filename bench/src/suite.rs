@@ -39,7 +39,7 @@ pub struct Options {
     pub graphile: PathBuf,
     /// How long a run waits for a quiet machine before it starts all the same.
     pub patience: Duration,
-    /// How many deliveries wait in the benchmark of webhooks.
+    /// How many deliveries wait in `webhook-backlog`.
     pub backlog: u64,
     /// Shorter and smaller, to see that everything works; the targets are not judged by it.
     pub quick: bool,
@@ -63,8 +63,10 @@ pub enum Benchmark {
     PostgresJobs,
     /// What a hop over Redis adds, and fan-out on a node that hears everything that way.
     Bus,
-    /// Webhooks on both stores, against a bare HTTP client, and the memory of a backlog.
+    /// Webhooks on both stores, against a bare HTTP client.
     Webhooks,
+    /// The memory of webhooks that wait, and how long delivering them takes.
+    WebhookBacklog,
     All,
 }
 
@@ -76,7 +78,13 @@ impl Benchmark {
                 let embedded = [Self::Commit, Self::Fanout, Self::Paced, Self::Idle, Self::Jobs];
                 embedded
                     .into_iter()
-                    .chain([Self::Postgres, Self::PostgresJobs, Self::Bus, Self::Webhooks])
+                    .chain([
+                        Self::Postgres,
+                        Self::PostgresJobs,
+                        Self::Bus,
+                        Self::Webhooks,
+                        Self::WebhookBacklog,
+                    ])
                     .collect()
             }
             one => vec![one],
@@ -93,7 +101,8 @@ impl Benchmark {
             Self::Postgres => postgres::run(options).map(|o| vec![o]),
             Self::PostgresJobs => postgres_jobs::run(options).map(|o| vec![o]),
             Self::Bus => cluster::run(options),
-            Self::Webhooks => webhooks::run(options),
+            Self::Webhooks => webhooks::run(options).map(|o| vec![o]),
+            Self::WebhookBacklog => webhooks::backlogs(options).map(|o| vec![o]),
             Self::All => {
                 let mut outcomes = Vec::new();
                 for one in self.each() {

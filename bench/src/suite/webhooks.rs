@@ -176,11 +176,7 @@ impl Measured for BacklogReport {
     }
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<Vec<Outcome>> {
-    Ok(vec![deliveries(options)?, backlogs(options)?])
-}
-
-fn deliveries(options: &Options) -> anyhow::Result<Outcome> {
+pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let body_bytes = Cell::new(MESSAGE_BYTES);
     let reports = in_turn(
         options,
@@ -297,9 +293,9 @@ fn row(who: Who, reports: &[Report], of_bare: f64) -> Row {
 }
 
 /// One round, whatever was asked for: draining takes minutes, and memory varies little.
-fn backlogs(options: &Options) -> anyhow::Result<Outcome> {
+pub(super) fn backlogs(options: &Options) -> anyhow::Result<Outcome> {
     let options = &Options { rounds: 1, ..options.clone() };
-    let name = |store: Store| format!("webhooks, a backlog on {}", store.name());
+    let name = |store: Store| format!("webhook-backlog on {}", store.name());
     let reports = in_turn(options, &Store::BOTH, name, |store| {
         // While events gather nothing is to fail: retries would come first to those that have waited.
         let site = Site::start(options, store, &["webhooks.timeout=30s"])?;
@@ -318,7 +314,7 @@ fn backlogs(options: &Options) -> anyhow::Result<Outcome> {
     let each = || pairs().flat_map(|(store, reports)| reports.iter().map(move |r| (store, r)));
     Ok(Outcome {
         name: format!(
-            "webhooks: {} deliveries that wait at {MANY} endpoints, and then are made",
+            "webhook-backlog: {} deliveries that wait at {MANY} endpoints, and then are made",
             options.backlog
         ),
         rows: pairs().map(|(store, reports)| backlog_row(*store, reports)).collect(),
