@@ -107,6 +107,8 @@ mod tests {
         let read = stream.read(&mut [0; 1_024]).expect("it posts");
         assert!(read > 0);
         stream.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        // A client that goes on finds the end of the connection.
+        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
         let error = client.join().expect("no panic").expect_err("a refusal");
         assert!(error.to_string().contains("503"), "{error}");
     }
