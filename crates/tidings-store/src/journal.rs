@@ -21,7 +21,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-use crate::{Command, CommandError, Outcome, Store};
+use crate::{Command, CommandError, Maintain, Outcome, Store};
 use batching::Committer;
 use lane::Lane;
 use queue::{Pending, Queue};
@@ -95,7 +95,7 @@ pub struct JournalStats {
 /// what waits has been committed.
 ///
 /// It has as many lanes as its store, each with a queue and a thread. A tenant's commands go through one
-/// lane; what concerns several tenants or none goes through the first. Should a lane die, the others
+/// lane; what concerns several tenants or none goes through the first, but for retention where it has a lane of its own. Should a lane die, the others
 /// commit what waits for them and the journal refuses everything else.
 #[derive(Clone)]
 pub struct Journal(Arc<Owner>);
@@ -105,6 +105,8 @@ struct Owner(Arc<Shared>);
 struct Shared {
     /// One for each lane.
     queues: Vec<Queue>,
+    /// The lanes that tenants share.
+    lanes: usize,
     totals: Arc<Totals>,
     /// Lanes that have not ended, or not answered all.
     running: watch::Sender<usize>,
@@ -121,10 +123,11 @@ impl Journal {
     /// Outside a tokio runtime, or where the system has no thread to give.
     pub fn start(store: Arc<dyn Store>, sink: Arc<dyn CommitSink>, config: JournalConfig) -> Self {
         let (lanes, totals) = (store.lanes().max(1), Arc::new(Totals::new(config)));
-        let queues = (0..lanes).map(|_| Queue::new(Arc::clone(&totals))).collect();
-        let shared = Arc::new(Shared { queues, totals, running: watch::Sender::new(lanes) });
+        let all = lanes + usize::from(store.retains_apart());
+        let queues = (0..all).map(|_| Queue::new(Arc::clone(&totals))).collect();
+        let shared = Arc::new(Shared { queues, lanes, totals, running: watch::Sender::new(all) });
         let (committer, runtime) = (Arc::new(Committer::new(store, sink)), Handle::current());
-        for number in 0..lanes {
+        for number in 0..all {
             let settler = Settler::start(Arc::clone(&committer), Running(Arc::clone(&shared)), &runtime);
             Lane::new(number, Arc::clone(&shared), Arc::clone(&committer), settler).start(runtime.clone());
         }
@@ -136,7 +139,10 @@ impl Journal {
     pub async fn submit(&self, command: Command) -> Result<Outcome, CommandError> {
         let shared = &self.0.0;
         let (reply, outcome) = oneshot::channel();
-        let lane = lane::of(&command, shared.queues.len());
+        let lane = match &command {
+            Command::Maintain(Maintain::Retain { .. }) if shared.queues.len() > shared.lanes => shared.lanes,
+            command => lane::of(command, shared.lanes),
+        };
         shared.queues[lane].push(Pending::new(command, reply))?;
         // Unanswered means that the lane died with the command in its hands.
         outcome.await.unwrap_or(Err(CommandError::OutcomeUnknown))

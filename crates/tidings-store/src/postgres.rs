@@ -72,8 +72,11 @@ const FIRE_PARAMETERS: usize = COMMIT_PARAMETERS + 7;
 pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
-    /// For looks, reads and housekeeping.
+    /// For reads and retention.
     pool: Pool,
+    /// For the lanes, each of which has at most one statement under way, and for what keeps this node among the others: no
+    /// read makes these wait.
+    work: Pool,
     lanes: Lanes,
     time: StoreTime,
     entropy: Arc<dyn Entropy>,
@@ -97,7 +100,8 @@ impl PostgresStore {
     /// Connects, brings the schema up to date and makes the partitions of the days to come.
     pub async fn open(config: PostgresConfig, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
         let lanes = config.lanes.max(1);
-        let reads = config.connections.saturating_sub(lanes).max(2);
+        // Retention has a lane as well, and the nodes' affairs have one connection.
+        let reads = config.connections.saturating_sub(lanes + 2).max(2);
         let (pool, target) = connect_limited(&config, reads).await?;
         migrate::migrate(&pool).await?;
         ground::check(&pool).await?;
@@ -106,12 +110,13 @@ impl PostgresStore {
         lane::make_partitions(&pool, &time).await?;
         let history = Arc::new(History::default());
         history.recognise(&pool).await?;
-        let writers = pool_of(&config, &target, lanes)?.borrowing_from(&pool);
+        let work = pool_of(&config, &target, lanes + 2)?.borrowing_from(&pool);
         let mut node = [0; 16];
         entropy.fill(&mut node);
         Ok(Self(Arc::new(Inner {
-            lanes: Lanes::new(lanes, writers, Arc::clone(&entropy), time.clone(), Arc::clone(&history)),
+            lanes: Lanes::new(lanes, work.clone(), Arc::clone(&entropy), time.clone(), Arc::clone(&history)),
             pool,
+            work,
             time,
             entropy,
             concurrency: config.concurrency,

@@ -24,6 +24,10 @@ pub trait StandIn: Send + Sync + 'static {
         self.rest().map_or(1, Store::lanes)
     }
 
+    fn retains_apart(&self) -> bool {
+        self.rest().is_ok_and(Store::retains_apart)
+    }
+
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         let rest = self.rest().map_err(|error| CommitError::Unavailable(error.to_string()))?;
         rest.commit(lane, batch).await
@@ -59,6 +63,10 @@ pub trait StandIn: Send + Sync + 'static {
 impl<S: StandIn> Store for S {
     fn lanes(&self) -> usize {
         StandIn::lanes(self)
+    }
+
+    fn retains_apart(&self) -> bool {
+        StandIn::retains_apart(self)
     }
 
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {

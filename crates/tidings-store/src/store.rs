@@ -19,8 +19,14 @@ pub trait Store: Send + Sync + 'static {
         1
     }
 
+    /// Whether [`Maintain::Retain`](crate::Maintain::Retain) has a lane of its own, numbered [`lanes`](Self::lanes): a store whose
+    /// retention waits for others says so, and holds no tenant up meanwhile.
+    fn retains_apart(&self) -> bool {
+        false
+    }
+
     /// Commits a batch in one transaction; when it returns, the batch is on stable storage. Each lane,
-    /// from 0 to below [`lanes`](Self::lanes), has at most one call in flight. Each tenant's seqs go on
+    /// from 0 to below [`lanes`](Self::lanes), and retention's own, has at most one call in flight. Each tenant's seqs go on
     /// without a gap, and `time` never falls within a tenant.
     ///
     /// It may block its thread: the journal gives each lane a thread of its own. The batch stays the

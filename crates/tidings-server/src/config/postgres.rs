@@ -36,8 +36,8 @@ impl Postgres {
         if !(1..=64).contains(&self.lanes) {
             return Err(ConfigError::invalid("postgres.lanes", "must be from 1 to 64"));
         }
-        if !(self.lanes + 2..=1_000).contains(&self.connections) {
-            let message = "must be from postgres.lanes + 2 to 1000";
+        if !(self.lanes + 4..=1_000).contains(&self.connections) {
+            let message = "must be from postgres.lanes + 4 to 1000";
             return Err(ConfigError::invalid("postgres.connections", message));
         }
         for (key, span) in [

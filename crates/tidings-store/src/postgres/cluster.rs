@@ -17,6 +17,8 @@ use crate::{Cluster, ClusterError, Duty, Moves, PlacesAsked, PlacesGiven, Seen, 
 const GRACE: Duration = Duration::from_secs(3);
 /// A term ends so long after its last renewal.
 const TERM: Duration = Duration::from_secs(10);
+/// Writers that are remembered, most of them gone for good: with more, this node looks at all anew.
+const WRITERS_MAX: usize = 4_096;
 /// Batches of one writer that one look takes.
 const MOVES_MAX: i32 = 1_000;
 
@@ -29,12 +31,13 @@ impl Cluster for PostgresStore {
     async fn moves(&self, seen: &mut Seen) -> Result<Moves, ClusterError> {
         let writers: Vec<Id> = seen.writers.keys().map(|name| Id(*name)).collect();
         let numbers: Vec<i64> = seen.writers.values().copied().collect();
-        if !seen.started {
+        if !seen.started || seen.writers.len() > WRITERS_MAX {
+            seen.writers.clear();
             return Ok(self.first_look(seen).await?);
         }
         let rows = self
             .0
-            .pool
+            .work
             .query(
                 "SELECT writer, n, tenants, epochs, bases, heads, tidings.timeline() FROM tidings.moves($1, $2, $3)",
                 &[(&writers, Type::UUID_ARRAY), (&numbers, Type::INT8_ARRAY), (&MOVES_MAX, Type::INT4)],
@@ -44,7 +47,7 @@ impl Cluster for PostgresStore {
         let timeline =
             rows.last().map(|row| Columns::of(row).get::<i32>(6)).transpose().map_err(Fault::from)?;
         if timeline.is_some_and(|timeline| timeline != self.0.history.timeline()) {
-            self.0.history.recognise(&self.0.pool).await?;
+            self.0.history.recognise(&self.0.work).await?;
         }
         for (tenant, epoch, head) in &moves.heads {
             self.0.history.reached(tenant, epoch.clone(), *head);
@@ -56,7 +59,7 @@ impl Cluster for PostgresStore {
         let (now, length) = (self.0.time.injected(), TERM.as_micros() as i64);
         let rows = self
             .0
-            .pool
+            .work
             .query(
                 "SELECT tidings.lead($1, $2, $3, $4)",
                 &[
@@ -74,7 +77,7 @@ impl Cluster for PostgresStore {
 
     async fn resign(&self, duty: Duty) -> Result<(), ClusterError> {
         self.0
-            .pool
+            .work
             .query(
                 "UPDATE tidings.duties SET node = NULL WHERE duty = $1 AND node = $2",
                 &[(&duty.as_str(), Type::TEXT), (&self.0.node, Type::UUID)],
@@ -88,7 +91,7 @@ impl Cluster for PostgresStore {
         let (now, length) = (self.0.time.injected(), TERM.as_micros() as i64);
         let rows = self
             .0
-            .pool
+            .work
             .query(
                 "WITH own AS (SELECT tidings.lead('webhooks-at-' || $1::text, $1, $2, $3)),
                  gone AS (DELETE FROM tidings.duties WHERE duty LIKE 'webhooks-at-%' AND duty <> 'webhooks-at-' || $1::text
@@ -109,7 +112,7 @@ impl Cluster for PostgresStore {
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ClusterError> {
         let rows = self
             .0
-            .pool
+            .work
             .query("SELECT sealed FROM tidings.secrets WHERE name = $1", &[(&name, Type::TEXT)])
             .await?;
         Ok(rows.first().map(|row| Columns::of(row).get(0)).transpose().map_err(Fault::from)?)
@@ -117,7 +120,7 @@ impl Cluster for PostgresStore {
 
     async fn offer_secret(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, ClusterError> {
         self.0
-            .pool
+            .work
             .query(
                 "INSERT INTO tidings.secrets VALUES ($1, $2) ON CONFLICT DO NOTHING",
                 &[(&name, Type::TEXT), (&sealed, Type::BYTEA)],
@@ -130,7 +133,7 @@ impl Cluster for PostgresStore {
     async fn replace_secret(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, ClusterError> {
         let rows = self
             .0
-            .pool
+            .work
             .query(
                 "UPDATE tidings.secrets SET sealed = $3 WHERE name = $1 AND sealed = $2 RETURNING true",
                 &[(&name, Type::TEXT), (&from, Type::BYTEA), (&to, Type::BYTEA)],
@@ -144,7 +147,7 @@ impl PostgresStore {
     /// From here on; what was before is not told.
     async fn first_look(&self, seen: &mut Seen) -> Result<Moves, Fault> {
         let rows =
-            self.0.pool.query("SELECT writer, max(n) FROM tidings.batches GROUP BY writer", &[]).await?;
+            self.0.work.query("SELECT writer, max(n) FROM tidings.batches GROUP BY writer", &[]).await?;
         for row in &rows {
             let at = Columns::of(row);
             seen.writers.insert(at.get::<Id>(0)?.0, at.get(1)?);
@@ -159,7 +162,7 @@ impl Inner {
     pub(super) async fn end_outage(&self, node: Option<Id>) -> Result<(), Fault> {
         let (now, grace) = (self.time.injected(), GRACE.as_micros() as i64);
         let rows = self
-            .pool
+            .work
             .query(
                 "SELECT tidings.beat($1, $2, $3)",
                 &[(&node, Type::UUID), (&now, Type::INT8), (&grace, Type::INT8)],

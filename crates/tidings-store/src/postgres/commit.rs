@@ -12,7 +12,10 @@ mod reports;
 
 use std::sync::Arc;
 
-use tidings_core::{Epoch, Event, TenantId, job::Moment};
+use tidings_core::{
+    Epoch, Event, TenantId,
+    job::{Moment, Refused},
+};
 
 use super::{
     Inner, advance,
@@ -120,9 +123,11 @@ impl Inner {
         let looked = self.look(commands, part, round).await?;
         let mut decider = self.decider(looked);
         let mut answers: Vec<(usize, Answer)> = Vec::new();
+        let mut fenced = Vec::new();
         for place in part {
             match decider.command(&commands[*place], *place) {
                 Ok(answer) => answers.push((*place, answer)),
+                Err(CommandError::Refused(Refused::LeaseLost)) if round == 0 => fenced.push(*place),
                 // The next round looks.
                 Err(_) if decider.looked.remembered.contains(place) => {}
                 Err(refused) => progress.outcomes[*place] = Some(Err(refused)),
@@ -141,6 +146,12 @@ impl Inner {
         if let Err(fault) = self.reject(&rejections).await {
             // They stay where they are, and the next look finds them again.
             tracing::warn!(reason = fault.text(), "setting rows of the outbox aside failed");
+        }
+        // Were they lost in an outage that nobody has ended yet? The next round finds what they are then.
+        if !fenced.is_empty() && self.end_outage(None).await.is_err() {
+            for place in fenced {
+                progress.outcomes[place] = Some(Err(CommandError::Unavailable));
+            }
         }
         Ok(())
     }

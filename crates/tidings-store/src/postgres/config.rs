@@ -11,7 +11,7 @@ pub struct PostgresConfig {
     /// `verify-ca` or `verify-full` and `sslrootcert` may name a file of certificates; without one the
     /// machine's own are trusted. It is a secret: never shown, never logged.
     pub url: String,
-    /// Connections that this store opens at most, those of its lanes included; at least `lanes + 2`.
+    /// Connections that this store opens at most, those of its lanes included; at least `lanes + 4`.
     pub connections: usize,
     /// Batches that may be on their way at once, each tenant's always in the same lane.
     pub lanes: usize,

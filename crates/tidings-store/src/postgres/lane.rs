@@ -28,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const REST_MAX: Duration = Duration::from_hours(1);
 
 pub(super) struct Lanes {
+    /// One for each lane, and retention's.
     writers: Vec<Mutex<Writer>>,
     pool: Pool,
     entropy: Arc<dyn Entropy>,
@@ -64,21 +65,17 @@ impl Lanes {
         time: StoreTime,
         history: Arc<History>,
     ) -> Self {
-        let writers = (0..count.max(1)).map(|_| Mutex::new(Writer::named(&*entropy))).collect();
+        let writers = (0..=count.max(1)).map(|_| Mutex::new(Writer::named(&*entropy))).collect();
         Self { writers, pool, entropy, time, history }
     }
 
+    /// Retention's is not among them.
     pub(super) fn count(&self) -> usize {
-        self.writers.len()
+        self.writers.len() - 1
     }
 
     pub(super) fn close(&self) {
         self.pool.close();
-    }
-
-    #[cfg(test)]
-    pub(super) const fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     /// Makes a call whose first parameters are the writer's name, the batch's number and the timeline. After a lost
@@ -154,11 +151,13 @@ impl Lanes {
     }
 
     async fn once(&self, sql: &str, parameters: &[Parameter<'_>], timeout: Duration) -> Result<Row, Fault> {
+        let started = Instant::now();
         let connection = match tokio::time::timeout(timeout, self.pool.connection()).await {
             Ok(connection) => connection?,
             Err(_) => return Err(Fault::Unsent("no connection".into())),
         };
-        let rows = self.pool.query_on(connection, sql, parameters, timeout).await?;
+        let left = timeout.saturating_sub(started.elapsed());
+        let rows = self.pool.query_on(connection, sql, parameters, left).await?;
         rows.into_iter().next().ok_or_else(|| Fault::Unreadable("an answer without a row".into()))
     }
 

@@ -95,7 +95,7 @@ impl Inner {
             tracing::warn!(id, reason, "a row of the outbox was rejected");
         }
         let now = self.time.now().as_micros();
-        self.pool
+        self.work
             .query(
                 "WITH gone AS (
                      DELETE FROM tidings.outbox o USING unnest($1, $2) AS r(id, reason)

@@ -97,7 +97,9 @@ impl Pool {
     pub(super) async fn connection(&self) -> Result<Object, Fault> {
         let until = Instant::now() + self.patience;
         loop {
-            match self.connections.get().await {
+            // The pool limits what it waits for itself, but not what a new connection is asked first.
+            let asked = tokio::time::timeout(self.patience, self.connections.get()).await;
+            match asked.map_err(|_| Fault::Unsent(format!("no connection within {:?}", self.patience)))? {
                 Err(PoolError::Backend(error)) if is_full(&error) && Instant::now() < until => {
                     self.make_room(&error);
                     tokio::time::sleep(PAUSE).await;

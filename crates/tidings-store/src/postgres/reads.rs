@@ -30,6 +30,10 @@ impl Store for PostgresStore {
         self.0.lanes.count()
     }
 
+    fn retains_apart(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         self.0.commit(lane, &batch.commands).await
     }

@@ -70,7 +70,7 @@ impl Inner {
         let Some(id) = named(operation) else {
             return Ok(Err(CommandError::Rejected("this changes no schedule".into())));
         };
-        let (state, seen) = look(&self.pool, tenant, id).await?;
+        let (state, seen) = look(&self.work, tenant, id).await?;
         let SeenSchedule { version, schedule } = match (state, seen) {
             (Some(TenantState::Active), Some(seen)) => seen,
             (Some(TenantState::Suspended), _) => return Ok(Err(CommandError::TenantSuspended)),

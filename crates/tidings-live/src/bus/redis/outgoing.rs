@@ -117,7 +117,8 @@ impl State {
     }
 }
 
-/// Each tenant's events of all commits together, unless its history has changed in between.
+/// Each tenant's events of all commits together and in order, unless its history has changed in between: what several tenants
+/// share goes through another lane than what is a tenant's alone, and may be told before it.
 fn runs(commits: &[Commit]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut last: HashMap<TenantId, usize, RandomState> = HashMap::default();
@@ -135,6 +136,9 @@ fn runs(commits: &[Commit]) -> Vec<Run> {
                 }
             }
         }
+    }
+    for run in &mut runs {
+        run.events.sort_by_key(|event| event.seq);
     }
     runs
 }
@@ -156,8 +160,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn commits_are_taken_together_and_histories_apart() {
         let outgoing = Outgoing::default();
-        push(&outgoing, 1..3, "e1");
         push(&outgoing, 3..5, "e1");
+        push(&outgoing, 1..3, "e1");
         push(&outgoing, 1..2, "e2");
         let runs = outgoing.take();
         let summary: Vec<_> =

@@ -31,11 +31,11 @@ impl Inner {
         round: usize,
         looked: &mut Looked,
     ) -> Result<Vec<DueSchedule>, Fault> {
-        let (now, seen) = look::due(&self.pool, self.time.injected(), limit).await?;
+        let (now, seen) = look::due(&self.work, self.time.injected(), limit).await?;
         self.time.heard(now);
         let due: Vec<_> = seen.into_iter().filter_map(|seen| Some((seen.schedule.due(now)?, seen))).collect();
         let ids: Vec<_> = due.iter().map(|(due, seen)| (seen.schedule.tenant.clone(), due.job.id)).collect();
-        let found = if ids.is_empty() { Vec::new() } else { look::jobs(&self.pool, &ids).await? };
+        let found = if ids.is_empty() { Vec::new() } else { look::jobs(&self.work, &ids).await? };
         let keys: Vec<_> = due
             .iter()
             .filter_map(|(due, seen)| {
@@ -44,7 +44,7 @@ impl Inner {
             })
             .collect();
         if round > 0 && !keys.is_empty() {
-            looked.holders.extend(look::holders(&self.pool, &keys).await?);
+            looked.holders.extend(look::holders(&self.work, &keys).await?);
         }
         let there = found.into_iter().map(|found| found.job.is_some());
         Ok(due.into_iter().zip(there).map(|((due, seen), there)| DueSchedule { seen, due, there }).collect())

@@ -47,7 +47,7 @@ impl Inner {
         self.look_for_named(commands, part, round, &mut looked).await?;
         for place in part {
             if let Command::Maintain(Maintain::MoveOutbox { limit, .. }) = &commands[*place] {
-                looked.outbox.insert(*place, outbox::look(&self.pool, *limit).await?);
+                looked.outbox.insert(*place, outbox::look(&self.work, *limit).await?);
             }
         }
         // As a rule nobody holds a new job's unique key: the write finds out, and only then is looked.
@@ -62,7 +62,7 @@ impl Inner {
                 }
             }
             if !wanted.is_empty() {
-                looked.holders = look::holders(&self.pool, &wanted).await?;
+                looked.holders = look::holders(&self.work, &wanted).await?;
             }
         }
         self.look_for_work(commands, part, round, &mut looked).await?;
@@ -81,7 +81,10 @@ impl Inner {
         for place in part {
             let Some((tenant, id)) = named(&commands[*place]) else { continue };
             looked.taken.insert(id);
-            let remembered = if round == 0 { self.recent.take(tenant, id) } else { None };
+            // What is remembered is running, and what is retried has ended.
+            let is_retry =
+                matches!(&commands[*place], Command::Tenant { operation: Operation::Retry { .. }, .. });
+            let remembered = if round == 0 && !is_retry { self.recent.take(tenant, id) } else { None };
             if let Some(seen) = remembered {
                 let found = Found { tenant: Some(TenantState::Active), job: Some(seen) };
                 looked.jobs.insert(*place, found);
@@ -92,7 +95,7 @@ impl Inner {
             }
         }
         if !wanted.is_empty() {
-            let found = look::jobs(&self.pool, &wanted).await?;
+            let found = look::jobs(&self.work, &wanted).await?;
             looked.jobs.extend(places.into_iter().zip(found));
         }
         Ok(())
@@ -118,7 +121,7 @@ impl Inner {
                 }
                 Command::Maintain(Maintain::Rescue { limit }) => {
                     self.end_outage(None).await?;
-                    let (now, jobs) = look::expired(&self.pool, self.time.injected(), *limit).await?;
+                    let (now, jobs) = look::expired(&self.work, self.time.injected(), *limit).await?;
                     self.time.heard(now);
                     looked.expired.insert(*place, jobs);
                 }
@@ -145,7 +148,7 @@ impl Inner {
             after: after.as_ref(),
             max: claim.max + spare,
         };
-        look::candidates(&self.pool, &wanted).await
+        look::candidates(&self.work, &wanted).await
     }
 }
 

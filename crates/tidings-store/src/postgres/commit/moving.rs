@@ -75,7 +75,7 @@ impl Inner {
         progress: &mut Progress,
     ) -> Result<Outcome, CommitError> {
         let mut rows = 0;
-        let left = outbox::look(&self.pool, limit).await?;
+        let left = outbox::look(&self.work, limit).await?;
         let found = left.len();
         for row in left {
             let id = row.id;

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::*;
 use crate::{
-    Claim, CommandError, Outcome, TenantState,
+    Claim, CommandError, Idempotency, Outcome, TenantState,
     conformance::{LEASE, ManualClock, one, work},
     postgres::{codec::Id, pool::Pool},
 };
@@ -228,4 +228,19 @@ async fn a_refusal_does_not_rest_on_what_is_remembered() {
     let outcome =
         a.commit(0, &Batch { commands: vec![complete(&job)] }).await.expect("commits").outcomes.remove(0);
     assert!(matches!(outcome, Ok(Outcome::Job(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_retry_does_not_rest_on_what_is_remembered() {
+    let (_, url) = named_database();
+    let a = open(PostgresConfig::new(url.clone())).await;
+    let b = open(PostgresConfig::new(url)).await;
+    let job = leased(&a, 1).await.remove(0);
+    let done = b.commit(0, &Batch { commands: vec![complete(&job)] }).await.expect("commits");
+    done.outcomes.into_iter().next().expect("one").expect("completed");
+    // The first node remembers it running.
+    let idempotency = Some(Idempotency { route: "retry".into(), key: "once".into(), body_hash: [0; 32] });
+    let retry = in_tenant("acme", Operation::Retry { job: job.id, id: job_id(), idempotency });
+    let outcome = a.commit(0, &Batch { commands: vec![retry] }).await.expect("commits").outcomes.remove(0);
+    assert!(matches!(outcome, Ok(Outcome::Enqueued(_))), "{outcome:?}");
 }

@@ -110,6 +110,23 @@ async fn an_outage_extends_every_lease_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_after_an_outage_comes_before_its_lease_is_judged() {
+    for remembered in [true, false] {
+        let (clock, [a, b]) = two().await;
+        let world = World { store: Arc::new(a.clone()), clock: Arc::clone(&clock) };
+        let id = world.enqueue("acme", work()).await;
+        a.beat().await.expect("alive");
+        let lease = world.lease("acme").await;
+        clock.advance(Duration::from_mins(1));
+        let progress = tidings_core::job::Progress { percent: 1, message: None };
+        let report = Operation::Progress { job: id, lease_no: lease.lease_no, progress };
+        let node = if remembered { a } else { b };
+        let committed = node.commit(0, &Batch { commands: vec![in_tenant("acme", report)] }).await;
+        committed.expect("commits").outcomes.remove(0).expect("the lease holds");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_at_once_end_with_the_same_secret() {
     let (_, [a, b]) = two().await;
     assert_eq!(a.secret("signing").await.expect("asked"), None);

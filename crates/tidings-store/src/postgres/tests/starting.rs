@@ -95,12 +95,12 @@ async fn commits_are_synchronous_whatever_the_database_says() {
     let (name, url) = named_database();
     SERVER.psql("postgres", &format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off"));
     let store = open(PostgresConfig::new(&url)).await;
-    let row = store.0.lanes.pool().query("SHOW synchronous_commit", &[]).await.expect("asked");
+    let row = store.0.work.query("SHOW synchronous_commit", &[]).await.expect("asked");
     assert_eq!(row[0].get::<_, &str>(0), "on");
     // Where replicas are waited for, they still are.
     SERVER.psql("postgres", &format!("ALTER DATABASE \"{name}\" SET synchronous_commit = remote_apply"));
     let store = open(PostgresConfig::new(&url)).await;
-    let row = store.0.lanes.pool().query("SHOW synchronous_commit", &[]).await.expect("asked");
+    let row = store.0.work.query("SHOW synchronous_commit", &[]).await.expect("asked");
     assert_eq!(row[0].get::<_, &str>(0), "remote_apply");
 }
 
