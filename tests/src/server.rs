@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write as _},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -51,6 +52,41 @@ pub struct ServerOptions {
     env: Vec<(String, String)>,
     netns: Option<Arc<Netns>>,
     shipped: bool,
+    passed: Option<Arc<Passed>>,
+}
+
+/// Sockets that the test has bound, and passes to each process as systemd does.
+#[derive(Debug)]
+struct Passed {
+    http: TcpListener,
+    ops: Option<TcpListener>,
+    names: String,
+}
+
+impl Passed {
+    /// The command `program` with them as descriptors 3 and 4. The shell is what becomes the program, so that its process id is known in time.
+    fn command(&self, program: &Path) -> Command {
+        const ONE: &str = "exec 3<&0 0</dev/null 1>&2";
+        const TWO: &str = "exec 3<&0 0</dev/null 4>&1 1>&2";
+        let (move_them, count) = if self.ops.is_some() { (TWO, 2) } else { (ONE, 1) };
+        let names =
+            if self.names.is_empty() { String::new() } else { format!("LISTEN_FDNAMES={}", self.names) };
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!(r#"{move_them}; export LISTEN_PID=$$ LISTEN_FDS={count} {names}; exec "$0" "$@""#));
+        command.arg(program);
+        command
+    }
+
+    fn pass_to(&self, command: &mut Command) {
+        let descriptor =
+            |socket: &TcpListener| OwnedFd::from(socket.try_clone().expect("a descriptor is free"));
+        command.stdin(descriptor(&self.http));
+        if let Some(ops) = &self.ops {
+            command.stdout(descriptor(ops));
+        }
+    }
 }
 
 impl ServerOptions {
@@ -92,6 +128,13 @@ impl ServerOptions {
         self
     }
 
+    /// It is passed these listening sockets, by these names (`LISTEN_FDNAMES`; empty: none), and binds none itself in their place.
+    #[must_use]
+    pub fn passed(mut self, http: TcpListener, ops: Option<TcpListener>, names: &str) -> Self {
+        self.passed = Some(Arc::new(Passed { http, ops, names: names.to_owned() }));
+        self
+    }
+
     fn ip(&self) -> Ipv4Addr {
         self.netns.as_ref().map_or(Ipv4Addr::LOCALHOST, |netns| netns.inside())
     }
@@ -107,7 +150,7 @@ impl ServerOptions {
 pub struct Server {
     scratch: Scratch,
     options: ServerOptions,
-    port: Port,
+    port: Arc<Port>,
     /// The administrator's key, where another node's folder has it.
     admin_key: OnceLock<String>,
     child: Option<Child>,
@@ -118,7 +161,18 @@ pub struct Server {
 
 impl Server {
     pub fn start(options: ServerOptions) -> Self {
-        let port = Port::claim();
+        Self::start_at(Arc::new(Port::claim()), options)
+    }
+
+    /// Another process with the same options on the same port, which both share, and with a folder of its own.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let next = Self::start_at(Arc::clone(&self.port), self.options.clone());
+        next.know_admin_key(&self.admin_key());
+        next
+    }
+
+    fn start_at(port: Arc<Port>, options: ServerOptions) -> Self {
         let nowhere = port.addr();
         let mut server = Self {
             scratch: Scratch::new(),
@@ -151,9 +205,10 @@ impl Server {
             fs::File::options().create(true).append(true).open(self.log_path()).expect("the log file opens");
         let ip = self.options.ip();
         let roomy: &[&str] = if self.options.shipped { &[] } else { &ROOMY };
-        let mut command = match &self.options.netns {
-            Some(netns) => self.mark(netns.command(binary())),
-            None => self.mark(Command::new(binary())),
+        let mut command = match (&self.options.netns, &self.options.passed) {
+            (Some(netns), _) => self.mark(netns.command(binary())),
+            (None, Some(passed)) => self.mark(passed.command(&binary())),
+            (None, None) => self.mark(Command::new(binary())),
         };
         command
             .args(["serve", "--listen", &format!("{ip}:{}", self.port.number())])
@@ -164,6 +219,9 @@ impl Server {
             .args(&self.options.args)
             .stdout(log.try_clone().expect("a descriptor is free"))
             .stderr(log);
+        if let Some(passed) = &self.options.passed {
+            passed.pass_to(&mut command);
+        }
         self.child = Some(command.spawn().expect("tidings starts"));
         let url = |v: &Value, key: &str| {
             v[key].as_str().and_then(|u| u.strip_prefix("http://")?.trim_end_matches('/').parse().ok())

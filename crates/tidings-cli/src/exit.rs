@@ -86,7 +86,7 @@ fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
 }
 
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() || error.is::<ConfigError>() {
+    if error.is::<Usage>() || error.chain().any(<dyn std::error::Error>::is::<ConfigError>) {
         return USAGE;
     }
     if let Some(error) = client_error(error) {

@@ -30,6 +30,7 @@ pub use postgres::Postgres;
 pub use secret::Secret;
 pub use secrets::Secrets;
 pub use sections::{Cors, Create, Drain, Jobs, Live, Log, LogFormat, Retention, SlowClientsSetting, Tenants};
+pub(crate) use server::NOT_LOOPBACK;
 pub use server::{ForwardedHeader, Mode, Role, Server, StoreChoice};
 pub use value::{Off, RateText, Span};
 pub use webhooks::Webhooks;

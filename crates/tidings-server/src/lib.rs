@@ -53,5 +53,5 @@ mod webhooks;
 
 pub use app::{App, StartError};
 pub use drain::Drain;
-pub use lifecycle::{Ended, Server};
+pub use lifecycle::{Ended, Server, Sockets};
 pub use settings::Settings;

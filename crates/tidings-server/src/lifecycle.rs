@@ -2,6 +2,7 @@
 
 mod ops;
 mod signals;
+mod sockets;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,15 +10,16 @@ use parking_lot::Mutex;
 use tidings_core::{SystemClock, SystemEntropy};
 use tidings_delivery::Delivery;
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     app::{App, StartError},
     config::Loaded,
-    listener::{Listener, ListenerConfig},
+    listener::{BoundSocket, Listener, ListenerConfig, Stop},
 };
 
 pub use signals::Ended;
+pub use sockets::Sockets;
 
 /// What requests in flight get at least, after streams have ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -29,8 +31,7 @@ pub struct Server {
     app: App,
     loaded: Mutex<Loaded>,
     addresses: Addresses,
-    /// Stops accepting and lets requests in flight end.
-    closing: CancellationToken,
+    stop: Stop,
     listeners: TaskTracker,
 }
 
@@ -41,14 +42,18 @@ struct Addresses {
 }
 
 impl Server {
-    /// Binds both listeners before the store is opened, so that an address in use changes nothing;
-    /// then starts everything on the current tokio runtime.
+    /// As [`Server::start_on`], on ports that it binds itself.
     pub async fn start(loaded: Loaded) -> Result<Self, StartError> {
+        Self::start_on(loaded, Sockets::default()).await
+    }
+
+    /// Binds both listeners before the store is opened, so that an address in use changes nothing;
+    /// then starts everything on the current tokio runtime. `sockets` take the place of what it would bind.
+    pub async fn start_on(loaded: Loaded, sockets: Sockets) -> Result<Self, StartError> {
         let config = &loaded.config;
         let bounds = ListenerConfig::default();
         let proxied = ListenerConfig { proxy_protocol: config.server.proxy_protocol, ..bounds.clone() };
-        let api = bind(config.server.listen, proxied)?;
-        let ops = config.server.ops_listen.0.map(|address| bind(address, bounds)).transpose()?;
+        let (api, ops) = sockets.bind(&config.server, proxied, bounds)?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
         // Under the ports that they were given: webhooks are kept from our own listeners.
         let mut config = config.clone();
@@ -58,13 +63,13 @@ impl Server {
         let server = Self {
             loaded: Mutex::new(loaded),
             addresses,
-            closing: CancellationToken::new(),
+            stop: Stop::default(),
             listeners: TaskTracker::new(),
             app,
         };
-        server.listen(api, server.app.router());
+        server.serve(listen(api)?, server.app.router());
         if let Some(ops) = ops {
-            server.listen(ops, ops::router(&server.app));
+            server.serve(listen(ops)?, ops::router(&server.app));
         }
         Ok(server)
     }
@@ -106,8 +111,9 @@ impl Server {
         // Streams are told first, while requests are still answered: who comes now is told to go
         // elsewhere, and a load balancer that looks at readiness sees it turn.
         let deadline = Instant::now() + window;
+        self.stop.draining.cancel();
         self.app.stop_clients(window).await;
-        self.closing.cancel();
+        self.stop.closing.cancel();
         self.listeners.close();
         // Even where streams took the whole window, answers that are ready may still be written.
         let deadline = deadline.max(Instant::now() + LAST_ANSWERS);
@@ -117,17 +123,18 @@ impl Server {
         self.app.stop_rest().await;
     }
 
-    fn listen(&self, listener: Listener, router: axum::Router) {
+    fn serve(&self, listener: Listener, router: axum::Router) {
         let delivery: Delivery = self.app.delivery().clone();
         let (settings, metrics) = (self.app.settings().clone(), self.app.metrics().clone());
-        self.listeners.spawn(listener.run(router, delivery, settings, metrics, self.closing.clone()));
+        self.listeners.spawn(listener.run(router, delivery, settings, metrics, self.stop.clone()));
     }
 }
 
-fn bind(address: SocketAddr, bounds: ListenerConfig) -> Result<Listener, StartError> {
-    Listener::bind(address, bounds).map_err(|source| StartError::Listen { address, source })
+fn listen(socket: BoundSocket) -> Result<Listener, StartError> {
+    let address = address(&socket);
+    socket.listen().map_err(|source| StartError::Listen { address, source })
 }
 
-fn address(listener: &Listener) -> SocketAddr {
-    listener.local_addr().expect("a bound socket has an address")
+fn address(socket: &BoundSocket) -> SocketAddr {
+    socket.local_addr().expect("a bound socket has an address")
 }

@@ -21,10 +21,11 @@ mod framing;
 mod handoff;
 mod proxy_protocol;
 mod scanner;
+mod socket;
 mod tap;
 mod unfit;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_delivery::{Delivery, NewConnection};
@@ -37,6 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{metrics::Metrics, settings::Settings};
 
 pub(crate) use handoff::Takeover;
+pub(crate) use socket::{BoundSocket, Owner};
 pub(crate) use unfit::Unfit;
 
 /// Bounds of the connections that hyper has.
@@ -60,40 +62,42 @@ impl Default for ListenerConfig {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NativeSocket;
 
-/// A bound socket.
+/// A socket that takes connections; they wait in the backlog until [`run`](Self::run).
 #[derive(Debug)]
 pub(crate) struct Listener {
     tcp: TcpListener,
+    owner: Owner,
     config: ListenerConfig,
 }
 
+/// When to stop what.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// The server drains: a port that other processes share is theirs from now on.
+    pub(crate) draining: CancellationToken,
+    /// Nothing more is accepted, requests that have begun are finished.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Stop {
+    /// Returns this long after `closing`.
+    async fn closed_for(&self, time: Duration) {
+        self.closing.cancelled().await;
+        tokio::time::sleep(time).await;
+    }
+}
+
 impl Listener {
-    /// Binds `addr`; connections wait in the backlog until [`run`](Self::run). To be called on a tokio
-    /// runtime.
-    pub(crate) fn bind(addr: SocketAddr, config: ListenerConfig) -> io::Result<Self> {
-        const BACKLOG: i32 = 4_096;
-        let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
-        // A restart must not wait for the last connections of its predecessor to be forgotten.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Self { tcp: TcpListener::from_std(socket.into())?, config })
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-
-    /// Serves until `shutdown`: then nothing more is accepted, requests that have begun are finished, and
-    /// connections that are idle, or do not complete a request's head at once, are closed. Returns when hyper has no connection any more; streams are `delivery`'s.
+    /// Serves until `stop.closing`: then nothing more is accepted but what has connected already, requests that have begun are finished, and
+    /// connections that are idle, or do not complete a request's head at once, are closed. From `stop.draining` on a connection is closed after its next
+    /// answer, and a port that other processes share is left. Returns when hyper has no connection any more; streams are `delivery`'s.
     pub(crate) async fn run(
         self,
         router: Router,
         delivery: Delivery,
         settings: Settings,
         metrics: Metrics,
-        shutdown: CancellationToken,
+        stop: Stop,
     ) {
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared {
@@ -103,10 +107,10 @@ impl Listener {
             metrics,
             places: Arc::new(Semaphore::new(self.config.connections)),
             config: self.config,
-            shutdown,
+            stop,
             tracker: tracker.clone(),
         });
-        accept::run(self.tcp, shared).await;
+        accept::run(self.tcp, self.owner, shared).await;
         tracker.close();
         tracker.wait().await;
     }
@@ -120,7 +124,7 @@ struct Shared {
     metrics: Metrics,
     places: Arc<Semaphore>,
     config: ListenerConfig,
-    shutdown: CancellationToken,
+    stop: Stop,
     tracker: TaskTracker,
 }
 
@@ -132,7 +136,7 @@ impl Shared {
         }
         let time = self.settings.get().limits.header_timeout.0;
         let read = tokio::select! {
-            () = self.shutdown.cancelled() => return None,
+            () = self.stop.closed_for(connection::HEAD_GRACE) => return None,
             read = tokio::time::timeout(time, proxy_protocol::read(stream)) => read,
         };
         let why = match read {

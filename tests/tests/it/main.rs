@@ -5,6 +5,7 @@ mod cluster;
 mod crash;
 mod credentials;
 mod flood;
+mod hand_over;
 mod image;
 mod interop;
 mod isolation;

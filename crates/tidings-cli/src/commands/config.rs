@@ -35,6 +35,9 @@ pub(super) struct Settings {
     /// Where /metrics is [default: 127.0.0.1:9464].
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
+    /// Share both ports with another process of the same user: the next version starts while this one drains. PostgreSQL only.
+    #[arg(long)]
+    reuse_port: bool,
     /// The Redis through which servers on one database tell each other. A file is better: arguments show in process lists.
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
@@ -84,6 +87,7 @@ impl Settings {
             flag("--redis", "server.redis", self.redis),
             flag("--redis-file", "server.redis_file", self.redis_file),
             flag("--roles", "server.roles", self.roles),
+            flag("--reuse-port", "server.reuse_port", self.reuse_port.then(|| "true".to_owned())),
             flag("--debug-echo", "server.debug_echo", self.debug_echo.then(|| "true".to_owned())),
         ])
     }

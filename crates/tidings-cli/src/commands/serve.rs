@@ -1,12 +1,13 @@
 mod descriptors;
 mod logs;
+mod sockets;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
 use tidings_server::{
-    Ended, Server,
+    Ended, Server, Sockets,
     config::{Loaded, StoreChoice},
 };
 
@@ -18,7 +19,8 @@ use crate::{exit, output::Paint, server_file::ServerFile};
 #[command(after_help = "\
 A first start makes the data folder, a signing key and an administrator key in it, readable by you alone. Client \
 commands on this machine find both by themselves. SIGTERM or SIGINT stops it in order, a second one at once; SIGHUP \
-reloads limits, allow-lists, issuers and the log filter without dropping a connection.
+reloads limits, allow-lists, issuers and the log filter without dropping a connection. Listening sockets that systemd passes \
+(LISTEN_FDS) take the place of --listen, and of --ops-listen where they are named so.
 
 Examples:
   tidings serve
@@ -32,11 +34,13 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
+        // Before any thread is started.
+        let sockets = sockets::take()?;
         let loaded = self.settings.load()?;
         let set_log_filter = logs::start(&loaded.config.log, paint)?;
         descriptors::raise();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(serve(loaded, paint, set_log_filter))?;
+        let ended = runtime.block_on(serve(loaded, sockets, paint, set_log_filter))?;
         Ok(match ended {
             Ended::Stopped => ExitCode::SUCCESS,
             Ended::Cut | Ended::Failed => ExitCode::from(exit::FAILURE),
@@ -44,9 +48,14 @@ impl Serve {
     }
 }
 
-async fn serve(loaded: Loaded, paint: Paint, set_log_filter: impl Fn(&str)) -> anyhow::Result<Ended> {
+async fn serve(
+    loaded: Loaded,
+    sockets: Sockets,
+    paint: Paint,
+    set_log_filter: impl Fn(&str),
+) -> anyhow::Result<Ended> {
     let data = loaded.config.server.data.clone();
-    let server = Server::start(loaded).await.context("the server did not start")?;
+    let server = Server::start_on(loaded, sockets).await.context("the server did not start")?;
     let file = ServerFile {
         url: url(server.address()),
         ops_url: server.ops_address().map(url),

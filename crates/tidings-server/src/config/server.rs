@@ -9,6 +9,10 @@ use tidings_live::RedisConfig;
 
 use super::{ConfigError, Network, Off, Secret};
 
+/// What `/metrics` must not be.
+pub(crate) const NOT_LOOPBACK: &str =
+    "must be a loopback address: /metrics asks for no credential. Put a proxy in front of it";
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
@@ -16,6 +20,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where `/metrics` is.
     pub ops_listen: Off<SocketAddr>,
+    /// Another process of the same user may listen there as well: the next version, while this one drains.
+    pub reuse_port: bool,
     /// The folder of the log and the keys; with PostgreSQL, of what this node alone has.
     pub data: PathBuf,
     /// `sqlite`: the embedded store, in `data`; or the URL of a PostgreSQL database.
@@ -94,6 +100,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             ops_listen: Off::at(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            reuse_port: false,
             data: PathBuf::from("./data"),
             store: Secret::new("sqlite"),
             store_file: None,
@@ -139,9 +146,7 @@ impl Server {
             return Err(ConfigError::invalid("server.data", "must name a folder"));
         }
         if self.ops_listen.0.is_some_and(|a| !a.ip().is_loopback()) {
-            let message =
-                "must be a loopback address: /metrics asks for no credential. Put a proxy in front of it";
-            return Err(ConfigError::invalid("server.ops_listen", message));
+            return Err(ConfigError::invalid("server.ops_listen", NOT_LOOPBACK));
         }
         if self.roles.is_empty() {
             return Err(ConfigError::invalid(
@@ -154,6 +159,11 @@ impl Server {
             return Err(ConfigError::invalid("server.proxy_protocol", message));
         }
         let alone = matches!(store, StoreChoice::Sqlite);
+        if alone && self.reuse_port {
+            let message = "is for servers on one PostgreSQL (server.store): the embedded store is locked by the server that has it, and a second one \
+                           could not start beside it. For a restart without a refused connection let systemd bind the port (tidings.socket)";
+            return Err(ConfigError::invalid("server.reuse_port", message));
+        }
         if alone && Role::ALL.iter().any(|role| !self.has_role(*role)) {
             let message = "must name every role: the embedded store (server.store) is one server's alone";
             return Err(ConfigError::invalid("server.roles", message));

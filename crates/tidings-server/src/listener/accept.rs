@@ -1,30 +1,90 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::{Shared, connection};
+use super::{Owner, Shared, connection, socket};
 use crate::metrics::Metrics;
 
 /// How long to wait after an error that will be there again at once, such as no free descriptor.
 const BACKOFF: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(tcp: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shared.shutdown.cancelled() => return,
-            accepted = accept(&tcp, &shared) => accepted,
-        };
-        let (stream, peer, place) = accepted;
-        let task = connection::serve(stream, peer, shared.clone());
-        shared.tracker.spawn(async move {
-            let _place = place;
-            task.await;
-        });
+/// How long a handshake under way has to end when a shared port is left: a round trip, for nearly every client. Less than the
+/// second after which those that were turned away come again, which must find the other process alone.
+const HANDSHAKES: Duration = Duration::from_millis(300);
+
+/// Accepts until it is time to leave the port, and then what nobody else would.
+pub(super) async fn run(tcp: TcpListener, owner: Owner, shared: Arc<Shared>) {
+    let stop = shared.stop.clone();
+    match owner {
+        Owner::Process => {
+            accept_until(&tcp, &shared, stop.closing.cancelled()).await;
+            take_queued(tcp, &shared).await;
+        }
+        Owner::Processes => {
+            accept_until(&tcp, &shared, stop.draining.cancelled()).await;
+            leave(tcp, &shared).await;
+        }
+        Owner::Parent => accept_until(&tcp, &shared, stop.closing.cancelled()).await,
     }
 }
 
-type Accepted = (tokio::net::TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
+async fn accept_until(tcp: &TcpListener, shared: &Arc<Shared>, end: impl Future<Output = ()>) {
+    let mut end = pin!(end);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut end => return,
+            accepted = accept(tcp, shared) => accepted,
+        };
+        serve(accepted, shared);
+    }
+}
+
+fn serve((stream, peer, place): Accepted, shared: &Arc<Shared>) {
+    let task = connection::serve(stream, peer, shared.clone());
+    shared.tracker.spawn(async move {
+        let _place = place;
+        task.await;
+    });
+}
+
+/// Leaves a port on which another process may listen. Closing the socket resets what is in its queue, also what comes there while
+/// it is being closed: so nothing may come any more, and handshakes under way are awaited.
+async fn leave(tcp: TcpListener, shared: &Arc<Shared>) {
+    match socket::turn_away(&tcp) {
+        Ok(()) => accept_until(&tcp, shared, tokio::time::sleep(HANDSHAKES)).await,
+        Err(error) => tracing::warn!(%error, "connections that come while the port is left may be reset"),
+    }
+    take_queued(tcp, shared).await;
+}
+
+/// Accepts what is in the queue, and closes it.
+async fn take_queued(tcp: TcpListener, shared: &Arc<Shared>) {
+    // Tokio's own would wait for the kernel to say that there is something. Where this fails there is nothing to ask.
+    let Ok(tcp) = tcp.into_std() else { return };
+    // Under a flood it would not end.
+    for _ in 0..socket::BACKLOG {
+        let place = tokio::time::timeout(HANDSHAKES, shared.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else { break };
+        let accepted = match tcp.accept() {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                tracing::warn!(%error, "connections that waited were reset");
+                return;
+            }
+        };
+        let (stream, peer) = accepted;
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            serve((stream, peer, place), shared);
+        }
+    }
+    tracing::warn!("connections that waited were reset: there were too many");
+}
+
+type Accepted = (TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
 /// The next connection, when there is a place for it.
 async fn accept(tcp: &TcpListener, shared: &Shared) -> Accepted {

@@ -7,8 +7,10 @@ pub(super) struct Answering(Mutex<Phase>);
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No request has come, or not the whole of its head.
+    /// No request has ever come, or not the whole of its head.
     #[default]
+    Fresh,
+    /// No other request has come, or not the whole of its head.
     Over,
     Working,
     /// The answer is hyper's and not yet all written. Bodies are whole here: hyper takes one at once.
@@ -48,7 +50,12 @@ impl Answering {
         }
     }
 
+    pub(super) fn is_fresh(&self) -> bool {
+        *self.0.lock() == Phase::Fresh
+    }
+
+    /// Nothing is being answered.
     pub(super) fn is_over(&self) -> bool {
-        *self.0.lock() == Phase::Over
+        matches!(*self.0.lock(), Phase::Fresh | Phase::Over)
     }
 }

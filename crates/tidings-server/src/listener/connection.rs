@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode},
+    http::{HeaderValue, Request, Response, StatusCode, header},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,7 +33,7 @@ use super::{
 
 /// What a request's head may take that is half sent when the server stops; hyper alone would wait as long
 /// as for any. Less than what answers in flight get, so that stopping waits for answers alone.
-const HEAD_GRACE: Duration = Duration::from_millis(500);
+pub(super) const HEAD_GRACE: Duration = Duration::from_millis(500);
 
 /// Serves one connection's requests, until it ends or becomes a stream.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
@@ -75,9 +75,13 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<S
         });
         tokio::select! {
             taken = poll_hyper => break taken,
-            () = shared.shutdown.cancelled(), if !stopping => {
+            () = shared.stop.closing.cancelled(), if !stopping => {
                 stopping = true;
-                Pin::new(&mut hyper).graceful_shutdown();
+                // Hyper would close one that has just been made, though its first request may be on its way. It is answered, and
+                // the answer closes it.
+                if !answering.is_fresh() {
+                    Pin::new(&mut hyper).graceful_shutdown();
+                }
                 look_at = Some(Instant::now() + HEAD_GRACE);
             }
             () = tokio::time::sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
@@ -120,6 +124,9 @@ fn respond(
         let takeover = response.extensions_mut().remove::<Takeover>();
         if let Some(new) = takeover.and_then(|takeover| takeover.take()) {
             handoff.ask(new);
+        } else if shared.stop.draining.is_cancelled() {
+            // Its next request is for a server that stays.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answering.made();
         Ok(response)
