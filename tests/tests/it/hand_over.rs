@@ -5,12 +5,13 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::OwnedFd,
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use serde_json::json;
@@ -149,6 +150,18 @@ fn passed_sockets_are_taken_by_their_names() {
     let _ = Api::anonymous(server.ops_addr).get("/metrics").expect("answers").expect(200);
 }
 
+/// The exit status and what it wrote to stderr. One that goes on is killed.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+    let deadline = Instant::now() + LONG;
+    while child.try_wait().expect("a child can be asked").is_none() && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 #[test]
 fn what_is_no_listening_tcp_socket_is_refused_with_a_sentence() {
     let server = Server::plain();
@@ -177,9 +190,8 @@ fn what_is_no_listening_tcp_socket_is_refused_with_a_sentence() {
         ("3<&0", "LISTEN_FDS=1 LISTEN_FDNAMES=ops", "off", listener().into(), "is off"),
     ];
     for (redirect, listen, ops, socket, expected) in cases {
-        let output = start(redirect, listen, ops).stdin(socket).output().expect("runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{listen} {expected}: {said}");
+        let (status, said) = ended(start(redirect, listen, ops).stdin(socket));
+        assert_eq!(status, Some(2), "{listen} {expected}: {said}");
         assert!(said.contains(expected), "{listen}: {said}");
     }
     assert!(!folder.exists(), "it opened its store first");
@@ -189,13 +201,9 @@ fn what_is_no_listening_tcp_socket_is_refused_with_a_sentence() {
 fn a_shared_port_needs_postgresql() {
     let server = Server::plain();
     let folder = server.scratch().join("other");
-    let output = server
-        .command(&["serve", "--listen", "127.0.0.1:0", "--reuse-port", "--data"])
-        .arg(&folder)
-        .output()
-        .expect("runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let mut command = server.command(&["serve", "--listen", "127.0.0.1:0", "--reuse-port", "--data"]);
+    let (status, said) = ended(command.arg(&folder));
+    assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("server.reuse_port") && said.contains("tidings.socket"), "{said}");
 }
 
