@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
 };
 
 use serde_json::json;
@@ -153,11 +152,9 @@ fn passed_sockets_are_taken_by_their_names() {
 /// The exit status and what it wrote to stderr. One that goes on is killed.
 fn ended(command: &mut Command) -> (Option<i32>, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
-    let deadline = Instant::now() + LONG;
-    while child.try_wait().expect("a child can be asked").is_none() && Instant::now() < deadline {
-        thread::yield_now();
+    if !wait::is_true_within(LONG, || child.try_wait().expect("a child can be asked").is_some()) {
+        child.kill().expect("it runs");
     }
-    let _ = child.kill();
     let output = child.wait_with_output().expect("ends");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
