@@ -92,11 +92,10 @@ async fn without_a_descriptor_accepting_pauses_and_those_who_are_there_live_on()
     for _ in 0..2 * DESCRIPTORS {
         flood.push(TcpStream::connect(api).await.expect("the kernel takes it"));
     }
-    loop {
-        if ask(&mut operator, scrape).await.contains("listener_accept_paused 1\n") {
-            break;
-        }
-    }
+    until("accepting has paused", async || {
+        ask(&mut operator, scrape).await.contains("listener_accept_paused 1\n")
+    })
+    .await;
     for _ in 0..20 {
         assert!(ask(&mut publisher, &publish).await.starts_with("HTTP/1.1 201"));
     }
