@@ -41,7 +41,7 @@ pub(crate) enum Wanted {
 impl Endpoints {
     pub(crate) fn new(config: &Config, secrets: WebhookSecrets, world: &World) -> Result<Self, StartError> {
         warn_of_allow_list(config);
-        let own: Arc<[SocketAddr]> = own::services(config).into();
+        let own: Arc<[SocketAddr]> = own::services(config)?.into();
         let mut connecting = ConnectorConfig::new(config.webhooks.policy(&own)?);
         connecting.proxy = config.webhooks.egress_proxy();
         if let Some(resolver) = &world.resolver {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tidings_auth::ServerKeys;
-use tidings_live::{RedisBus, RedisConfig};
+use tidings_live::{RedisBus, RedisConfig, RedisConfigError};
 use tidings_store::{OpenError, PostgresConfig, PostgresStore, SqliteConfig, SqliteStore, Store};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{StartError, start::World};
-use crate::config::{Config, StoreChoice};
+use crate::config::{Config, Secret, StoreChoice};
 
 /// Opens the store that is configured.
 pub(crate) async fn store(config: &Config, world: &World) -> Result<Arc<dyn Store>, StartError> {
@@ -64,8 +64,11 @@ pub(crate) fn redis(
 ) -> Result<Option<Arc<RedisBus>>, StartError> {
     let Some(redis) = &config.server.redis else { return Ok(None) };
     // Servers with the same key share one database; others may share the Redis.
-    let redis = RedisConfig::new(redis.expose(), keys.id())?;
-    Ok(Some(RedisBus::connect(redis, world.pooled.clone())))
+    Ok(Some(RedisBus::connect(redis_config(redis, keys.id())?, world.pooled.clone())))
+}
+
+pub(crate) fn redis_config(addresses: &Secret, cluster: &str) -> Result<RedisConfig, RedisConfigError> {
+    RedisConfig::new(addresses.expose(), cluster)
 }
 
 /// The keys of the data folder, or those that the servers on one database share.

@@ -56,9 +56,8 @@ impl<'de> Deserialize<'de> for Secret {
 /// A value as it may be shown, by its key.
 pub(super) fn masked(key: &str, value: Value) -> Value {
     match value {
-        Value::String(text) if matches!(key, "server.store" | "server.redis") => {
-            Value::String(masked_url(&text))
-        }
+        Value::String(text) if key == "server.store" => Value::String(masked_url(&text)),
+        Value::String(text) if key == "server.redis" => Value::String(masked_addresses(&text)),
         Value::String(_) if key.starts_with("secrets.") || key == "webhooks.proxy_authorization" => {
             Value::String(MASK.into())
         }
@@ -98,6 +97,17 @@ fn masked_url(text: &str) -> String {
     }
 }
 
+/// URLs joined by commas, of which those after the first may be a host alone.
+fn masked_addresses(text: &str) -> String {
+    let masked = |address: &str| {
+        let is_host = !address.contains(['@', '?']) && !address.contains("://");
+        if is_host { address.to_owned() } else { masked_url(address) }
+    };
+    let (first, rest) = text.split_once(',').unwrap_or((text, ""));
+    let rest = rest.split(',').map(str::trim).filter(|address| !address.is_empty()).map(masked);
+    std::iter::once(masked_url(first.trim())).chain(rest).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +126,21 @@ mod tests {
         ] {
             assert_eq!(masked_url(url), shown);
             assert!(!format!("{:?}", Secret::new(url)).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn every_address_of_redis_is_shown_and_no_password() {
+        for (addresses, shown) in [
+            ("redis://r", "redis://r"),
+            ("rediss://:hunter2@r:6379/0", "rediss://:********@r:6379/0"),
+            ("redis://u:hunter2@a:1,redis://u:hunter2@b:2", "redis://u:********@a:1,redis://u:********@b:2"),
+            ("redis://u:hunter2@a:1, b:2 ,[fd00::1]", "redis://u:********@a:1,b:2,[fd00::1]"),
+            ("redis://a,u:hunter2@b", "redis://a,********"),
+            ("redis://a,b?password=hunter2", "redis://a,********"),
+            ("hunter2!", "********"),
+        ] {
+            assert_eq!(masked("server.redis", Value::String(addresses.into())), Value::String(shown.into()));
         }
     }
 }

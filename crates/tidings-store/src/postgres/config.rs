@@ -4,6 +4,9 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tidings_core::{Clock, JobType};
 
+use super::url::Target;
+use crate::OpenError;
+
 /// How the database is reached and used.
 #[derive(Clone)]
 pub struct PostgresConfig {
@@ -44,6 +47,12 @@ impl PostgresConfig {
             statement_timeout: Duration::from_secs(10),
             clock: StoreClock::Database,
         }
+    }
+
+    /// The hosts that `url` names, with their ports, as a connection would be opened to them; not the folders of
+    /// sockets.
+    pub fn hosts(&self) -> Result<Vec<(String, u16)>, OpenError> {
+        Ok(Target::parse(&self.url, self.connect_timeout)?.hosts())
     }
 }
 

@@ -68,14 +68,26 @@ impl Target {
 }
 
 impl Target {
+    /// Where connections may go over the network: every host, and every address that is written besides.
+    pub(super) fn hosts(&self) -> Vec<(String, u16)> {
+        let names = self.driver.get_hosts().iter().enumerate().filter_map(|(at, host)| match host {
+            Host::Tcp(name) => Some((name.trim_matches(['[', ']']).to_owned(), self.port(at))),
+            Host::Unix(_) => None,
+        });
+        let addresses = self.driver.get_hostaddrs().iter().enumerate();
+        names.chain(addresses.map(|(at, address)| (address.to_string(), self.port(at)))).collect()
+    }
+
+    /// One port is for all hosts.
+    fn port(&self, at: usize) -> u16 {
+        let ports = self.driver.get_ports();
+        ports.get(at).or(ports.first()).copied().unwrap_or(5_432)
+    }
+
     /// Host and database, for people: never user or password.
     pub(super) fn place(&self) -> String {
-        let ports = self.driver.get_ports();
         let host = |(at, host): (usize, &Host)| match host {
-            Host::Tcp(name) => {
-                let port = ports.get(at).or(ports.first()).copied().unwrap_or(5_432);
-                format!("{name}:{port}")
-            }
+            Host::Tcp(name) => format!("{name}:{}", self.port(at)),
             Host::Unix(folder) => folder.display().to_string(),
         };
         let hosts: Vec<String> = self.driver.get_hosts().iter().enumerate().map(host).collect();
@@ -125,6 +137,29 @@ mod tests {
         assert_eq!(target.place(), "h:5432/db");
         assert_eq!(parse("postgres://u:p@a:1,b:2/x").expect("valid").place(), "a:1,b:2/x");
         assert_eq!(parse("postgres://h/db").expect("valid").driver.get_ssl_mode(), SslMode::Prefer);
+    }
+
+    #[test]
+    fn every_host_of_a_url_is_found() {
+        for (url, expected) in [
+            ("postgres://db", &["db 5432"][..]),
+            ("postgresql://db", &["db 5432"]),
+            ("postgres://ana:hunt%40er2@db:5433/x?sslmode=require", &["db 5433"]),
+            ("postgres://ana@a:1,b/x", &["a 1", "b 5432"]),
+            ("postgres://[::1]:5433/x", &["::1 5433"]),
+            ("postgres://ana@[fd00::1]/x", &["fd00::1 5432"]),
+            ("postgres:///x?host=/run/pg", &[]),
+            ("postgres://%2Frun%2Fpg/x", &[]),
+            ("postgres://127.0.0.%39/x", &["127.0.0.9 5432"]),
+            ("postgres:///x?host=a&host=b&port=5433", &["a 5433", "b 5433"]),
+            ("postgres:///x?host=a&host=b&port=5433,5434", &["a 5433", "b 5434"]),
+            ("postgres:///x?host=a&host=b", &["a 5432", "b 5432"]),
+            ("postgres://a/x?hostaddr=10.0.0.1", &["a 5432", "10.0.0.1 5432"]),
+        ] {
+            let hosts = parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).hosts();
+            let written: Vec<_> = hosts.iter().map(|(name, port)| format!("{name} {port}")).collect();
+            assert_eq!(written, expected, "{url}");
+        }
     }
 
     #[test]

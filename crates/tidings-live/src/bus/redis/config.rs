@@ -1,6 +1,6 @@
 use std::fmt;
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 use super::address;
 
@@ -61,19 +61,30 @@ impl RedisConfig {
         Ok(self)
     }
 
+    /// Where each address goes: host, an address of IPv6 without brackets, and port.
+    pub fn hosts(&self) -> Vec<(String, u16)> {
+        let host = |server: &ConnectionInfo| match server.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some((host.trim_matches(['[', ']']).to_owned(), *port))
+            }
+            _ => None,
+        };
+        self.servers.iter().filter_map(host).collect()
+    }
+
     pub(super) fn uses_tls(&self) -> bool {
         self.servers.iter().any(tls)
     }
 }
 
 fn tls(server: &ConnectionInfo) -> bool {
-    matches!(server.addr(), redis::ConnectionAddr::TcpTls { .. })
+    matches!(server.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, RedisConfigError> {
     // The library's error may quote the URL.
     let info = url.into_connection_info().map_err(|_| RedisConfigError::Address)?;
-    if matches!(info.addr(), redis::ConnectionAddr::Unix(_)) {
+    if matches!(info.addr(), ConnectionAddr::Unix(_)) {
         return Err(RedisConfigError::Address);
     }
     let settings = info.redis_settings().clone();
@@ -114,6 +125,12 @@ mod tests {
         assert_eq!(config("redis://u:p@a,redis://u:q@b").err(), Some(RedisConfigError::Different));
         assert_eq!(config("redis://a,rediss://b").err(), Some(RedisConfigError::Different));
         assert_eq!(RedisConfig::new("redis://a", "a:b").err(), Some(RedisConfigError::Cluster));
+    }
+
+    #[test]
+    fn every_address_is_a_host_of_its_own() {
+        let hosts = config("rediss://u:p@a:1, b,rediss://u:p@[fd00::1]:7").expect("reads").hosts();
+        assert_eq!(hosts, [("a".into(), 1), ("b".into(), 6379), ("fd00::1".into(), 7)]);
     }
 
     #[test]
