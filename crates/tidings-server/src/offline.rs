@@ -95,6 +95,22 @@ pub async fn admin_key(config: &Config) -> Result<Option<SecretString>, OfflineE
     .await
 }
 
+/// The same; where there is none, for the operators' keys came from another store, one is made and put there.
+pub async fn make_admin_key(config: &Config) -> Result<SecretString, OfflineError> {
+    if let Some(key) = admin_key(config).await? {
+        return Ok(key);
+    }
+    at_cluster(config, async |store, _, _| {
+        let (world, journal) =
+            (World::system(), Journal::start(store.clone(), Arc::new(Nobody), JournalConfig::default()));
+        let keys = open::keys(config, &**store, &world).await?;
+        let made = keys.make_admin_key(&**store, &journal).await;
+        journal.close().await;
+        Ok(made?)
+    })
+    .await
+}
+
 /// Seals what the previous master key sealed under the present one.
 pub async fn rotate_master_key(config: &Config) -> Result<Rewrapped, OfflineError> {
     if config.secrets.master_key_previous.is_none() {

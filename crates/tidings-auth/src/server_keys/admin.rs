@@ -42,18 +42,34 @@ impl ServerKeys {
         if !store.keys(None, None, 1).await?.is_empty() {
             return Ok(AdminKey { path, created: false });
         }
+        let Kept { text, created } = self.put_admin_key(store, journal).await?;
+        let created = created && (!self.0.shared || self.write(&path, &text));
+        Ok(AdminKey { path, created })
+    }
+
+    /// An administrator's key beside whatever operators' keys the store has: of servers on one database the one that is
+    /// sealed there, else one that is made now. Returns its text.
+    pub async fn make_admin_key(
+        &self,
+        store: &dyn Store,
+        journal: &Journal,
+    ) -> Result<SecretString, KeysError> {
+        let Kept { text, .. } = self.put_admin_key(store, journal).await?;
+        Ok(SecretString::from(text.as_str()))
+    }
+
+    async fn put_admin_key(&self, store: &dyn Store, journal: &Journal) -> Result<Kept, KeysError> {
+        let path = self.0.data.join(FILE);
         let grant = Grant { tenants: Tenants::All, user: None, scopes: ScopeSet::all(), subjects: None };
         let request = KeyRequest { name: "administrator".into(), grant, expires_at: None };
         let (mut key, made) = api_key::generate(request, self.0.clock.now(), &*self.0.entropy);
         // Kept first: a crash in between leaves a key that the next start puts into the store.
         let Kept { text, created } = self.keep(store.cluster(), &path, &made).await?;
-        let text = text.trim();
-        key.id = api_key::parse_id(text)
-            .map_err(|_| KeysError::Malformed { path: path.clone(), what: "an API key" })?;
-        key.hash = api_key::digest(text);
+        let text = Zeroizing::new(text.trim().to_owned());
+        key.id = api_key::parse_id(&text).map_err(|_| KeysError::Malformed { path, what: "an API key" })?;
+        key.hash = api_key::digest(&text);
         put(store, journal, key).await?;
-        let created = created && (!self.0.shared || self.write(&path, text));
-        Ok(AdminKey { path, created })
+        Ok(Kept { text, created })
     }
 
     /// The text that counts: this one, or the one that is there.

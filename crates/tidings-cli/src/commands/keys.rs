@@ -54,6 +54,10 @@ enum Action {
     },
     /// Print the administrator key of servers on PostgreSQL. Needs the database and secrets.master_key, no server.
     Admin {
+        /// Make one where no server has: after an import, the operators' keys of the old store are there and count, and
+        /// servers make none.
+        #[arg(long)]
+        make: bool,
         #[command(flatten)]
         settings: StoreSettings,
     },
@@ -112,7 +116,7 @@ impl Keys {
             Action::Create(create) => create.run(paint).await?,
             Action::List { operator, json, target } => list(operator, json, &target).await?,
             Action::Revoke { id, operator, target } => revoke(id, operator, &target).await?,
-            Action::Admin { settings } => admin(settings).await?,
+            Action::Admin { make, settings } => admin(make, settings).await?,
             Action::RotateMaster { settings } => rotate_master(settings).await?,
         }
         Ok(ExitCode::SUCCESS)
@@ -169,10 +173,19 @@ async fn revoke(id: KeyId, operator: bool, target: &TargetArgs) -> anyhow::Resul
     Ok(())
 }
 
-async fn admin(settings: StoreSettings) -> anyhow::Result<()> {
-    match offline::admin_key(&settings.load()?.config).await? {
+async fn admin(make: bool, settings: StoreSettings) -> anyhow::Result<()> {
+    let config = settings.load()?.config;
+    let key = if make {
+        Some(offline::make_admin_key(&config).await?)
+    } else {
+        offline::admin_key(&config).await?
+    };
+    match key {
         Some(key) => Ok(output::line(key.expose_secret())?),
-        None => anyhow::bail!("no server has made an administrator key in this database yet"),
+        None => anyhow::bail!(
+            "no server has made an administrator key in this database. Where a data folder was imported into it, the key in \
+             that folder's admin.key counts here too; `tidings keys admin --make` makes one"
+        ),
     }
 }
 

@@ -17,8 +17,13 @@ pub(crate) struct Server {
 impl Server {
     /// `settings` are further `key=value`.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, &[])
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_with(settings: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (process, url) = serve(folder.path(), "127.0.0.1:0", settings);
+        let (process, url) = serve(folder.path(), "127.0.0.1:0", settings, environment);
         Self { folder, process, url }
     }
 
@@ -28,7 +33,7 @@ impl Server {
         self.process.wait().expect("it ends");
         std::fs::remove_file(self.data().join("server.json")).expect("left by the killed server");
         let listen = self.url.trim_start_matches("http://").to_owned();
-        (self.process, self.url) = serve(self.folder.path(), &listen, settings);
+        (self.process, self.url) = serve(self.folder.path(), &listen, settings, &[]);
     }
 
     /// Lets it end in order.
@@ -39,7 +44,7 @@ impl Server {
 
     /// After [`Server::stop`].
     pub(crate) fn start_again(&mut self, settings: &[&str]) {
-        (self.process, self.url) = serve(self.folder.path(), "127.0.0.1:0", settings);
+        (self.process, self.url) = serve(self.folder.path(), "127.0.0.1:0", settings, &[]);
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -179,10 +184,11 @@ pub(crate) fn tidings(folder: &Path) -> Command {
     command
 }
 
-fn serve(folder: &Path, listen: &str, settings: &[&str]) -> (Child, String) {
+fn serve(folder: &Path, listen: &str, settings: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
     let log = std::fs::File::create(folder.join("log")).expect("a file");
     let mut command = tidings(folder);
     command.args(["serve", "--listen", listen, "--ops-listen", "127.0.0.1:0"]);
+    command.envs(environment.iter().copied());
     for setting in settings {
         command.args(["--set", setting]);
     }

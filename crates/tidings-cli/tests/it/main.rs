@@ -7,6 +7,7 @@ mod exit_status;
 mod health;
 mod keys;
 mod moving;
+mod on_a_database;
 mod streams;
 mod tenants;
 mod webhooks;
