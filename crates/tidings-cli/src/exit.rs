@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tidings_client::{ClientError, Problem, StreamError};
-use tidings_server::config::ConfigError;
+use tidings_server::{StartError, config::ConfigError, offline::OfflineError};
 
 use crate::output::Paint;
 
@@ -86,7 +86,7 @@ fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
 }
 
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() || error.chain().any(<dyn std::error::Error>::is::<ConfigError>) {
+    if error.chain().any(is_usage) {
         return USAGE;
     }
     if let Some(error) = client_error(error) {
@@ -96,6 +96,31 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
         Some(StreamError::Closed { code: 4403, .. }) => REFUSED,
         Some(StreamError::GaveUp { .. }) => UNREACHABLE,
         _ => FAILURE,
+    }
+}
+
+/// Something else has to be asked for or configured.
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let is_configuration = |error: &StartError| {
+        matches!(
+            error,
+            StartError::NoMasterKey | StartError::Config(_) | StartError::Redis(_) | StartError::Issuers(_)
+        )
+    };
+    match cause.downcast_ref::<OfflineError>() {
+        // What it is shown as passes its cause over.
+        Some(OfflineError::Open(error)) => is_configuration(error),
+        Some(error) => {
+            matches!(
+                error,
+                OfflineError::NothingSealed | OfflineError::NoPreviousKey | OfflineError::NoStore(_)
+            )
+        }
+        None => {
+            cause.is::<Usage>()
+                || cause.is::<ConfigError>()
+                || cause.downcast_ref::<StartError>().is_some_and(is_configuration)
+        }
     }
 }
 

@@ -30,6 +30,10 @@ pub enum OfflineError {
     NothingSealed,
     #[error("secrets.master_key_previous is missing: it is the key that is being replaced")]
     NoPreviousKey,
+    #[error(
+        "there is no store in {0}: no server has made one there. Is server.data (--data) or server.store (--store-file) right?"
+    )]
+    NoStore(String),
     #[error("the keys in the database")]
     Keys(#[from] tidings_auth::KeysError),
     #[error("reading the tenants")]
@@ -49,6 +53,18 @@ pub enum OfflineError {
 /// The store that is configured; to be closed by whoever opened it.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     open::store(config, &World::system()).await
+}
+
+/// Opens a store that is there already: a name that was misspelt makes none.
+async fn open_existing(config: &Config) -> Result<Arc<dyn Store>, OfflineError> {
+    if schema(config).await?.found == 0 {
+        let place = match config.server.store_choice().map_err(StartError::from)? {
+            StoreChoice::Sqlite => config.server.data.display().to_string(),
+            StoreChoice::Postgres(_) => "that database".into(),
+        };
+        return Err(OfflineError::NoStore(place));
+    }
+    Ok(open_store(config).await?)
 }
 
 /// How far the schema of the configured store is; changes nothing.
@@ -150,7 +166,7 @@ pub async fn renew_epochs(
     only: Option<TenantId>,
     renewed: impl FnMut(&TenantId),
 ) -> Result<(), OfflineError> {
-    let store = open_store(config).await?;
+    let store = open_existing(config).await?;
     let journal = Journal::start(store.clone(), Arc::new(Nobody), JournalConfig::default());
     let done = renew(&*store, &journal, only, renewed).await;
     journal.close().await;

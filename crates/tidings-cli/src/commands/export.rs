@@ -45,8 +45,15 @@ impl Export {
         };
         let exported = offline::export(&config, &mut out, &mut tell).await;
         bar.finish_and_clear();
-        let exported = exported?;
-        out.sync().context("writing the archive")?;
+        let written = match exported {
+            Ok(exported) => out.sync().context("writing the archive").map(|()| exported),
+            Err(error) => Err(error.into()),
+        };
+        if written.is_err() && self.archive != Path::new("-") {
+            // It was made just now, and half of an archive is none: the next try may have its name.
+            let _ = std::fs::remove_file(&self.archive);
+        }
+        let exported = written?;
         let what = format_args!(
             "{} tenants, {} events, {} jobs, {} schedules, {} webhook endpoints, {} keys",
             exported.tenants,

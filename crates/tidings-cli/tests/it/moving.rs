@@ -1,7 +1,5 @@
 //! A data folder's tenants go to another store, and everything goes on there.
 
-use std::process::Stdio;
-
 use crate::harness::Server;
 
 #[test]
@@ -39,10 +37,32 @@ fn what_was_exported_goes_on_in_another_folder() {
 
 #[test]
 fn a_running_servers_folder_is_not_exported() {
+    let mut server = Server::start(&[]);
+    let archive = server.path("archive.ndjson");
+    let export = |server: &Server| server.run(&["export", archive.to_str().expect("text")]);
+    let refused = export(&server);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said.starts_with("error: the data folder") && said.contains("in use by another server"),
+        "{said}"
+    );
+    assert!(!archive.exists(), "the next try may have the name");
+    server.stop();
+    let done = export(&server);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn a_folder_without_a_store_is_neither_exported_nor_made() {
     let server = Server::start(&[]);
-    let out = server.command(&["export", "-"]).stdout(Stdio::piped()).output().expect("it runs");
-    assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("in use by another server"));
+    for args in [&["export", "out.ndjson"][..], &["epoch", "renew", "--all"]] {
+        let output = server.run(&[args, &["--data", "nosuch"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("no store in nosuch"), "{args:?}: {said}");
+        assert!(!server.path("nosuch").exists() && !server.path("out.ndjson").exists(), "{args:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::config::ConfigError;
 /// Why the server did not start, or a reload was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("opening the store")]
+    /// Each of its sentences says what was done.
+    #[error(transparent)]
     Store(#[from] OpenError),
     #[error(
         "server.store is a database, where the servers' keys are kept sealed: secrets.master_key is missing. Make one with \

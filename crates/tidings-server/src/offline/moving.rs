@@ -6,7 +6,7 @@ use tidings_auth::WebhookSecrets;
 use tidings_core::{EndpointId, SecretId, SystemEntropy, TenantId};
 use tidings_store::{Exported, ImportError, Imported, Seals, Store};
 
-use super::{OfflineError, open_store};
+use super::{OfflineError, open_existing, open_store};
 use crate::{
     app::{World, open},
     config::Config,
@@ -57,7 +57,7 @@ pub async fn export(
     out: &mut (dyn Write + Send),
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Exported, OfflineError> {
-    let store = open_store(config).await?;
+    let store = open_existing(config).await?;
     let done = match seals(config, &*store).await {
         Ok(seals) => tidings_store::export(&*store, &*seals, out, tell).await.map_err(Into::into),
         Err(error) => Err(error),
