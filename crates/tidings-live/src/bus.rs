@@ -84,6 +84,8 @@ impl BusKind {
 pub struct BusState {
     pub kind: BusKind,
     pub connected: bool,
+    /// It is connected and refuses to count for all nodes: each counts live connections alone.
+    pub counts_refused: bool,
     /// Tenants whose news are wanted.
     pub joined: usize,
     /// Events handed to the other nodes.

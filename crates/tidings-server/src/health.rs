@@ -22,6 +22,8 @@ pub(crate) struct Health {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Standing {
     Ok,
+    /// Its user may not do everything: see the log.
+    Degraded,
     Unavailable,
     /// There is none.
     None,
@@ -30,8 +32,8 @@ pub(crate) enum Standing {
 impl Health {
     const EVERY: Duration = Duration::from_secs(1);
 
-    /// How long the store may take to count as answering.
-    const PATIENCE: Duration = Duration::from_secs(2);
+    /// How long the store may take to count as answering: probes may have no more than a second for the whole.
+    const PATIENCE: Duration = Duration::from_millis(500);
 
     pub(crate) fn new(store: Arc<dyn Store>, hub: Hub) -> Self {
         Self { store, hub, last: Arc::default() }
@@ -51,11 +53,13 @@ impl Health {
         if answered { Standing::Ok } else { Standing::Unavailable }
     }
 
-    /// Without it other nodes' commits are found in the store alone.
+    /// Without it other nodes' commits are found in the store alone; where it refuses to count, each node counts live
+    /// connections alone.
     pub(crate) fn bus(&self) -> Standing {
         let bus = self.hub.bus();
         match bus.kind {
             BusKind::None => Standing::None,
+            _ if bus.connected && bus.counts_refused => Standing::Degraded,
             _ if bus.connected => Standing::Ok,
             _ => Standing::Unavailable,
         }

@@ -1,10 +1,14 @@
 //! The binary on a private PostgreSQL and a private Redis.
 
-use std::{process::Output, sync::LazyLock};
+use std::{
+    process::Output,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use tidings_testkit::{Postgres, Redis};
 
-use crate::harness::{Server, tidings};
+use crate::harness::{Server, eventually, tidings};
 
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(Postgres::start);
 
@@ -18,6 +22,11 @@ fn said(output: &Output) -> String {
 fn alone(args: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     tidings(folder.path()).args(args).output().expect("it runs")
+}
+
+fn health(server: &Server) -> String {
+    let output = server.run(&["health"]);
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[test]
@@ -48,6 +57,26 @@ fn after_a_move_the_old_administrators_key_counts_and_a_new_one_can_be_made() {
 }
 
 #[test]
+fn health_is_degraded_where_redis_refuses_what_is_needed_and_ok_again_with_the_right() {
+    let redis = Redis::start();
+    redis.cli(&["ACL", "SETUSER", "node", "on", ">geheim", "~tidings:*", "&tidings:*", "+@all"]);
+    let address = redis.url().replacen("redis://", "redis://node:geheim@", 1);
+    let store = format!("server.store={}", POSTGRES.fresh_database());
+    let redis_at = format!("server.redis={address}");
+    for (rule, undone) in [("-publish", "+publish"), ("-eval", "+eval"), ("resetchannels", "&tidings:*")] {
+        redis.cli(&["ACL", "SETUSER", "node", rule]);
+        let server = Server::start(&[&store, MASTER, &redis_at]);
+        // Nobody publishes, nobody subscribes.
+        eventually(&format!("{rule} is noticed"), || {
+            let log = std::fs::read_to_string(server.path("log")).expect("it is there");
+            (health(&server).starts_with("degraded") && log.contains("NoPerm")).then_some(())
+        });
+        redis.cli(&["ACL", "SETUSER", "node", undone]);
+        eventually(&format!("{undone} is noticed"), || health(&server).starts_with("ok").then_some(()));
+    }
+}
+
+#[test]
 fn every_address_of_redis_is_kept_from_webhooks_and_shown() {
     let redis = Redis::start();
     let port = redis.addr().port();
@@ -64,4 +93,34 @@ fn every_address_of_redis_is_kept_from_webhooks_and_shown() {
     let config = alone(&["config", "--set", &store, "--set", &addresses]);
     let shown = String::from_utf8(config.stdout).expect("text");
     assert!(shown.contains(addresses.trim_start_matches("server.redis=")), "{shown}");
+}
+
+#[test]
+fn a_probe_is_answered_within_its_second_where_the_database_hangs() {
+    let postgres = Postgres::start();
+    let server = Server::start(&[&format!("server.store={}", postgres.fresh_database()), MASTER]);
+    eventually("it is healthy", || health(&server).starts_with("ok").then_some(()));
+    postgres.pause();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    // The answer of the last second is passed on; the first that is looked for anew is the slow one.
+    let mut longest = Duration::ZERO;
+    eventually("it is unavailable", || {
+        let began = Instant::now();
+        let answer = ask_ready(&address);
+        longest = longest.max(began.elapsed());
+        answer.starts_with("HTTP/1.1 503").then_some(())
+    });
+    postgres.resume();
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+}
+
+fn ask_ready(address: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream
+        .write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
 }

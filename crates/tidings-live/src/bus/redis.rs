@@ -17,7 +17,7 @@ mod tests;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -71,6 +71,8 @@ struct Counts {
     received: AtomicU64,
     malformed: AtomicU64,
     connections: AtomicU64,
+    /// The last thing that Redis said of counting was no.
+    refused: AtomicBool,
 }
 
 impl RedisBus {
@@ -142,6 +144,7 @@ impl Bus for RedisBus {
         BusState {
             kind: if cluster { BusKind::RedisCluster } else { BusKind::Redis },
             connected: *connected.borrow(),
+            counts_refused: counts.refused.load(Relaxed),
             joined: interest.len(),
             published: counts.published.load(Relaxed),
             received: counts.received.load(Relaxed),
@@ -158,8 +161,24 @@ impl Shared {
         format!("tidings:{}:{{{tenant}}}", self.config.cluster)
     }
 
+    /// No tenant's channel and no tenant's key: what a new connection finds out on what its user may do.
+    fn check(&self) -> String {
+        format!("tidings:{}:check", self.config.cluster)
+    }
+
+    /// Notes what Redis says of counting; tells once when that is no.
+    fn note_counts(&self, refused: Option<&redis::RedisError>) {
+        let before = self.counts.refused.swap(refused.is_some(), Relaxed);
+        if let Some(error) = refused.filter(|_| !before) {
+            tracing::warn!(%error, "Redis refuses EVAL on tidings:…: live connections are counted by each node alone");
+        }
+    }
+
     /// Takes a message of a channel: from another node, from this one, or from whoever may write there.
     fn receive(&self, channel: &[u8], payload: &[u8]) {
+        if channel == self.check().as_bytes() {
+            return;
+        }
         match message::read(payload) {
             Ok(Some((node, _))) if node == self.node => {}
             Ok(Some((_, news))) if channel == self.channel(&news.tenant).as_bytes() => {

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Serialize, utoipa::ToSchema)]
 #[allow(clippy::struct_field_names, reason = "it is the field of the document")]
 pub(crate) struct Status {
-    /// ok, degraded (the bus is out of reach: slower, and complete), draining or unavailable
+    /// ok, degraded (the bus is out of reach or refuses a command: slower, and complete), draining or unavailable
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Standing>,
@@ -44,7 +44,7 @@ pub(crate) async fn ready(State(drain): State<Drain>, State(health): State<Healt
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if store == Standing::Unavailable {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-    } else if bus == Standing::Unavailable {
+    } else if matches!(bus, Standing::Degraded | Standing::Unavailable) {
         (StatusCode::OK, "degraded")
     } else {
         (StatusCode::OK, "ok")

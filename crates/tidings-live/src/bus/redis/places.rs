@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue as _, RedisError};
+use redis::{Cmd, ErrorKind, FromRedisValue as _, RedisError};
 use tidings_store::{Holder, PlacesAsked, PlacesGiven};
 
-use super::{RedisBus, Shared};
+use super::{RedisBus, Shared, link::Link};
 
 /// One holder's question. Redis runs it alone, so that nodes that ask at once are answered one after the other.
 const TAKE: &str = "
@@ -60,7 +60,12 @@ impl RedisBus {
     ) -> Result<Vec<PlacesGiven>, PlacesError> {
         let link = self.shared.link.lock().clone().ok_or(PlacesError::Unreachable)?;
         let commands = asked.iter().map(|asked| self.shared.take(asked, hold)).collect();
-        let answers = link.run(commands).await?;
+        let answers = link.run(commands).await.inspect_err(|error| {
+            if is_answer(error) {
+                self.shared.note_counts(Some(error));
+            }
+        })?;
+        self.shared.note_counts(None);
         let read = |answer| {
             let (given, elsewhere) = <(u32, u32)>::from_redis_value(answer).map_err(RedisError::from)?;
             Ok(PlacesGiven { given, elsewhere })
@@ -69,7 +74,29 @@ impl RedisBus {
     }
 }
 
+/// Redis was reached and said no, in one of its own words or in a general one.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
 impl Shared {
+    /// Takes and gives back a place that nobody has. An answer that refuses is noted; silence is an error.
+    pub(super) async fn try_counting(&self, link: &Link) -> Result<(), RedisError> {
+        let node = format!("{:032x}", u128::from_be_bytes(self.node));
+        let of = |asked: u32| {
+            let mut command = redis::cmd("EVAL");
+            command.arg(TAKE).arg(1).arg(self.check()).arg(&node).arg(0).arg(asked).arg(-1).arg(1_000);
+            command
+        };
+        match link.run(vec![of(1), of(0)]).await {
+            Err(error) if !is_answer(&error) => Err(error),
+            answered => {
+                self.note_counts(answered.err().as_ref());
+                Ok(())
+            }
+        }
+    }
+
     fn take(&self, asked: &PlacesAsked, hold: Duration) -> Cmd {
         let PlacesAsked { holder, kept, asked, limit } = asked;
         let node = format!("{:032x}", u128::from_be_bytes(self.node));

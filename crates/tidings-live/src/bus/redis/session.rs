@@ -66,6 +66,8 @@ async fn session(shared: &Arc<Shared>) -> Broken {
     };
     let begun = async {
         let link = Link::open(&shared.config, pushes).await?;
+        try_channels(shared, &link).await?;
+        shared.try_counting(&link).await?;
         shared.interest.forget();
         tell_all(shared, &link).await?;
         Ok::<_, RedisError>(link)
@@ -84,9 +86,17 @@ async fn session(shared: &Arc<Shared>) -> Broken {
     tokio::select! {
         error = publish(shared, &link) => error.into(),
         error = follow(shared, &link) => error.into(),
-        error = ping(&link) => error.into(),
+        error = ping(shared, &link) => error.into(),
         () = lost.notified() => Broken::Closed,
     }
+}
+
+/// Whether this user may do what a bus does: without that it would count as connected until the first event or
+/// subscriber.
+async fn try_channels(shared: &Shared, link: &Link) -> Result<(), RedisError> {
+    link.join(vec![shared.check()]).await?;
+    link.publish(vec![(shared.check(), Vec::new())]).await?;
+    link.leave(vec![shared.check()]).await
 }
 
 /// What the server sends unasked.
@@ -159,10 +169,16 @@ async fn tell_all(shared: &Shared, link: &Link) -> Result<(), RedisError> {
     }
 }
 
-async fn ping(link: &Link) -> RedisError {
+async fn ping(shared: &Shared, link: &Link) -> RedisError {
     loop {
         tokio::time::sleep(PING_EVERY).await;
         if let Err(error) = link.ping().await {
+            return error;
+        }
+        // Rights may be given while nobody is counted.
+        if shared.counts.refused.load(Relaxed)
+            && let Err(error) = shared.try_counting(link).await
+        {
             return error;
         }
     }
