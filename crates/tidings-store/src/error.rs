@@ -68,10 +68,17 @@ pub enum ReadError {
 pub enum OpenError {
     #[error("the data folder {0} is in use by another server")]
     Locked(String),
-    #[error("the data folder was written by a newer release (schema {found}, this one knows {known})")]
-    Newer { found: u32, known: u32 },
+    #[error("the {what} was written by a newer release (schema {found}, this one knows {known})")]
+    Newer {
+        /// A data folder or a database.
+        what: &'static str,
+        found: u32,
+        known: u32,
+    },
     #[error("SQLite {0} has a known corruption bug; 3.51.3 or later is needed")]
     Engine(String),
+    #[error("the store's URL {0}")]
+    Url(#[from] crate::UrlError),
     #[error("opening the store in {path}: {source}")]
     Io { path: String, source: std::io::Error },
     #[error("opening the store: {0}")]

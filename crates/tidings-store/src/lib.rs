@@ -38,7 +38,7 @@ pub use command::{
 pub use error::{CommandError, CommitError, OpenError, ReadError};
 pub use journal::{BatchObserved, CommitSink, Journal, JournalConfig, JournalStats};
 pub use places::{Holder, PlacesAsked, PlacesGiven};
-pub use postgres::{PostgresConfig, PostgresStore, StoreClock};
+pub use postgres::{PostgresConfig, PostgresStore, StoreClock, UrlError};
 pub use read::{
     EventPage, JobPage, JobQuery, KeyRecord, LogState, PageLimit, QueueStats, Retention, Revocation, Schema,
     TenantRecord, TenantState, WebhookRetention,

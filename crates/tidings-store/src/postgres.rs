@@ -51,6 +51,7 @@ use parking_lot::Mutex;
 use tidings_core::{Entropy, JobType, TenantId, Timestamp};
 
 pub use config::{PostgresConfig, StoreClock};
+pub use url::UrlError;
 
 use crate::{OpenError, Schema};
 use codec::Id;

@@ -28,7 +28,12 @@ impl Migrate {
         let config = self.settings.load()?.config;
         let before = offline::schema(&config).await?;
         if before.found >= before.known {
-            eprintln!("the schema is up to date (step {})", before.found);
+            let newer = if before.found > before.known {
+                ", of a newer release that this one runs beside"
+            } else {
+                ""
+            };
+            eprintln!("the schema is up to date (step {}{newer})", before.found);
             return Ok(ExitCode::SUCCESS);
         }
         if self.check {

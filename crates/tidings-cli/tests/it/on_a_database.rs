@@ -57,6 +57,45 @@ fn after_a_move_the_old_administrators_key_counts_and_a_new_one_can_be_made() {
 }
 
 #[test]
+fn a_schema_of_a_later_release_is_not_called_up_to_date() {
+    let url = POSTGRES.fresh_database();
+    let name = url.rsplit('/').next().expect("a name");
+    let migrate = |more: &[&str]| alone(&[&["migrate", "--store", &url], more].concat());
+    assert!(migrate(&[]).status.success());
+    POSTGRES.psql(name, "INSERT INTO tidings.migrations VALUES (98, 1)");
+    let beside = migrate(&[]);
+    assert!(beside.status.success() && said(&beside).contains("newer release"), "{}", said(&beside));
+    POSTGRES.psql(name, "INSERT INTO tidings.migrations VALUES (99, 99)");
+    for more in [&[][..], &["--check"]] {
+        let refused = migrate(more);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains("the database was written by a newer release"), "{}", said(&refused));
+    }
+    let serve = alone(&["serve", "--store", &url, "--set", MASTER, "--listen", "127.0.0.1:0"]);
+    assert!(said(&serve).contains("the database was written by a newer release"), "{}", said(&serve));
+}
+
+#[test]
+fn a_wrong_configuration_of_the_store_is_wrong_usage_and_told_at_once() {
+    let url = POSTGRES.fresh_database();
+    for (url, part) in [
+        ("postgres://", "names no host"),
+        ("postgres://u:geheim@", "names no host"),
+        ("postgres://u:geheim@h:99999/x", "port"),
+        ("postgres://u:geheim@h/x?foo=bar", "foo"),
+        ("postgres://u:geheim@h/x?sslmode=nonsense", "verify-full"),
+        (url.as_str(), "secrets.master_key is missing"),
+    ] {
+        let began = Instant::now();
+        let refused = alone(&["serve", "--store", url, "--listen", "127.0.0.1:0", "--ops-listen", "off"]);
+        let text = said(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{url}: {text}");
+        assert!(text.contains(part) && !text.contains("geheim"), "{url}: {text}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{url} is not tried until postgres.start_timeout");
+    }
+}
+
+#[test]
 fn health_is_degraded_where_redis_refuses_what_is_needed_and_ok_again_with_the_right() {
     let redis = Redis::start();
     redis.cli(&["ACL", "SETUSER", "node", "on", ">geheim", "~tidings:*", "&tidings:*", "+@all"]);

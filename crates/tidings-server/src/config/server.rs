@@ -3,9 +3,10 @@ use std::{
     path::PathBuf,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tidings_live::RedisConfig;
+use tidings_store::PostgresConfig;
 
 use super::{ConfigError, Network, Off, Secret};
 
@@ -142,6 +143,11 @@ impl Server {
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let store = self.store_choice()?;
+        if let StoreChoice::Postgres(url) = &store {
+            // Its error quotes nothing.
+            let read = PostgresConfig::new(url.expose_secret()).hosts();
+            read.map_err(|error| ConfigError::invalid("server.store", error.to_string()))?;
+        }
         if self.data.as_os_str().is_empty() {
             return Err(ConfigError::invalid("server.data", "must name a folder"));
         }

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
+use tidings_store::OpenError;
+
 use crate::{
     app::{StartError, open},
     config::{Config, StoreChoice},
@@ -14,7 +16,7 @@ pub(super) fn services(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
     let mut services: Vec<_> = std::iter::once(server.listen).chain(server.ops_listen.0).collect();
     let mut hosts = Vec::new();
     if let StoreChoice::Postgres(url) = server.store_choice()? {
-        hosts.extend(open::postgres_config(config, &url).hosts()?);
+        hosts.extend(open::postgres_config(config, &url).hosts().map_err(OpenError::from)?);
     }
     if let Some(redis) = &server.redis {
         hosts.extend(open::redis_config(redis, "own")?.hosts());

@@ -4,8 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tidings_core::{Clock, JobType};
 
-use super::url::Target;
-use crate::OpenError;
+use super::url::{Target, UrlError};
 
 /// How the database is reached and used.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ impl PostgresConfig {
 
     /// The hosts that `url` names, with their ports, as a connection would be opened to them; not the folders of
     /// sockets.
-    pub fn hosts(&self) -> Result<Vec<(String, u16)>, OpenError> {
+    pub fn hosts(&self) -> Result<Vec<(String, u16)>, UrlError> {
         Ok(Target::parse(&self.url, self.connect_timeout)?.hosts())
     }
 }

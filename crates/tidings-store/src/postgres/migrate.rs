@@ -57,11 +57,15 @@ pub(super) async fn migrate(pool: &Pool) -> Result<usize, OpenError> {
     Ok(taken)
 }
 
-/// The schema as it is, without a change.
+/// The schema as it is, without a change. One that this release may not run on is an error.
 pub(super) async fn schema(pool: &Pool) -> Result<Schema, OpenError> {
     let connection = pool.first().await?;
     check_server(&connection).await?;
-    Ok(Schema { found: found(&connection).await? as u32, known: MIGRATIONS.len() as u32 })
+    let found = found(&connection).await?;
+    if found > 0 {
+        check_version(&connection).await?;
+    }
+    Ok(Schema { found: found as u32, known: MIGRATIONS.len() as u32 })
 }
 
 async fn check_server(connection: &Object) -> Result<(), OpenError> {
@@ -106,7 +110,7 @@ async fn check_version(connection: &Object) -> Result<(), OpenError> {
         .await?;
     let (found, compatible_from): (i32, i32) = (rows[0].get(0), rows[0].get(1));
     if found > known && compatible_from > known {
-        return Err(OpenError::Newer { found: found as u32, known: known as u32 });
+        return Err(OpenError::Newer { what: "database", found: found as u32, known: known as u32 });
     }
     Ok(())
 }

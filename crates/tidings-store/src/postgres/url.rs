@@ -7,7 +7,10 @@ use tokio_postgres::{
     config::{Host, SslMode},
 };
 
-use crate::OpenError;
+/// What is wrong with a URL. It names the part and never quotes a value, which may be a piece of the password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UrlError(String);
 
 /// What `tidings.session` says in a session that this node began.
 pub(super) const OWN_SESSION: &str = "own";
@@ -27,7 +30,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn parse(url: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
+    pub(super) fn parse(url: &str, connect_timeout: Duration) -> Result<Self, UrlError> {
         let (mut mode, mut roots) = (None, None);
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let mut kept = Vec::new();
@@ -40,13 +43,19 @@ impl Target {
         }
         let text = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
         // The driver's error may repeat what it was given.
-        let mut driver: Config = text.parse().map_err(|_| malformed())?;
+        let mut driver: Config = text.parse().map_err(|_| culprit(base, &kept))?;
+        if driver.get_hosts().is_empty() && driver.get_hostaddrs().is_empty() {
+            return Err(UrlError(format!("names no host: {FORM}")));
+        }
         let (ssl_mode, verify) = match mode {
             Some("disable") => (SslMode::Disable, false),
             None | Some("prefer" | "allow") => (SslMode::Prefer, false),
             Some("require") => (SslMode::Require, false),
             Some("verify-ca" | "verify-full") => (SslMode::Require, true),
-            Some(_) => return Err(malformed()),
+            Some(_) => {
+                let known = "disable, allow, prefer, require, verify-ca or verify-full";
+                return Err(UrlError(format!("has an sslmode that is not one of {known}")));
+            }
         };
         driver.ssl_mode(ssl_mode).connect_timeout(connect_timeout).keepalives_idle(Duration::from_secs(30));
         if driver.get_application_name().is_none() {
@@ -95,14 +104,44 @@ impl Target {
     }
 }
 
-fn malformed() -> OpenError {
-    OpenError::Database(
-        "the store's URL is not one of PostgreSQL's: postgres://user:password@host:port/database?sslmode=…"
-            .into(),
-    )
+const FORM: &str = "postgres://user:password@host:port/database?sslmode=…";
+
+/// Why the driver does not read it.
+fn culprit(base: &str, parameters: &[&str]) -> UrlError {
+    let unread = |text: &str| text.parse::<Config>().is_err();
+    if let Some(pair) = parameters.iter().find(|pair| unread(&format!("postgres://h/?{pair}"))) {
+        // Where the address ends before an @, this is the rest of a password.
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let is_name = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        return UrlError(match (base.contains('@') && is_name, value) {
+            (true, _) => format!("has a parameter that is unknown, or whose value is wrong: {name}"),
+            (false, _) => format!(
+                "has an unknown parameter, or a character in its password that must be escaped ({ESCAPES})"
+            ),
+        });
+    }
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let hosts = place.split('/').next().unwrap_or_default();
+    let is_port_wrong = |host: &str| match host.rsplit_once(':') {
+        Some((name, port)) => (!name.contains(':') || name.ends_with(']')) && port.parse::<u16>().is_err(),
+        None => false,
+    };
+    if hosts.split(',').any(is_port_wrong) {
+        return UrlError(format!(
+            "has a port that is no number up to 65535, or a character in its password that must be escaped ({ESCAPES})"
+        ));
+    }
+    malformed()
 }
 
-fn percent_decoded(text: &str) -> Result<String, OpenError> {
+const ESCAPES: &str = "@ is %40, / is %2F, ? is %3F, # is %23, % is %25";
+
+fn malformed() -> UrlError {
+    UrlError(format!("is not one of PostgreSQL's: {FORM}"))
+}
+
+fn percent_decoded(text: &str) -> Result<String, UrlError> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -121,7 +160,7 @@ fn percent_decoded(text: &str) -> Result<String, OpenError> {
 mod tests {
     use super::*;
 
-    fn parse(url: &str) -> Result<Target, OpenError> {
+    fn parse(url: &str) -> Result<Target, UrlError> {
         Target::parse(url, Duration::from_secs(3))
     }
 
@@ -163,10 +202,25 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_nothing_of_the_password() {
-        for url in ["postgres://u:secret@h/db?sslmode=maybe", "postgres://u:secret@h:none/db", "secret"] {
-            let error = parse(url).err().expect("refused").to_string();
-            assert!(!error.contains("secret"), "{error}");
+    fn an_error_names_the_part_and_tells_nothing_of_the_password() {
+        for (url, part) in [
+            ("postgres://u:secret@h/db?sslmode=maybe", "sslmode that is not one of disable, allow"),
+            ("postgres://u:secret@h:none/db", "port"),
+            ("postgres://u:secret@h:99999/db", "port"),
+            ("postgres://u:secret@[::1]:99999/db", "port"),
+            ("postgres://u:secret@h/db?foo=bar", "unknown, or whose value is wrong: foo"),
+            ("postgres://u:secret@h/db?connect_timeout=soon", "wrong: connect_timeout"),
+            ("postgres://u:a?secret@h/db", "must be escaped"),
+            ("postgres://u:a?secret=b@h/db", "must be escaped"),
+            ("postgres://", "names no host"),
+            ("postgres://u:secret@", "names no host"),
+            ("postgres:///db", "names no host"),
+            ("secret", "is not one of PostgreSQL's"),
+        ] {
+            let Err(error) = parse(url) else { panic!("{url} was taken") };
+            let error = error.to_string();
+            assert!(error.contains(part), "{url}: {error}");
+            assert!(!error.contains("secret"), "{url}: {error}");
         }
     }
 }

@@ -16,9 +16,7 @@ const MIGRATIONS: &[&str] = &[
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
     let known = MIGRATIONS.len() as u32;
     let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(OpenError::from)?;
-    if found > known {
-        return Err(OpenError::Newer { found, known });
-    }
+    check(found, known)?;
     for (version, sql) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(sql)?;
@@ -28,7 +26,15 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// How far the schema of a file is; changes nothing. A file that is not there has none.
+const fn check(found: u32, known: u32) -> Result<(), OpenError> {
+    if found > known {
+        return Err(OpenError::Newer { what: "data folder", found, known });
+    }
+    Ok(())
+}
+
+/// How far the schema of a file is; changes nothing. A file that is not there has none, and one that
+/// this release may not run on is an error.
 pub(super) fn of(path: &Path) -> Result<Schema, OpenError> {
     let known = MIGRATIONS.len() as u32;
     if !path.exists() {
@@ -36,6 +42,7 @@ pub(super) fn of(path: &Path) -> Result<Schema, OpenError> {
     }
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let found = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    check(found, known)?;
     Ok(Schema { found, known })
 }
 

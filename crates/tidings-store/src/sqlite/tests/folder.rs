@@ -208,7 +208,7 @@ async fn a_newer_schema_is_not_touched() {
     drop(conn);
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&bench.clock);
     let refused = open(&bench.data(), clock);
-    assert!(matches!(refused, Err(OpenError::Newer { found: 99, known: 1..99 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 99, known: 1..99, .. })), "{refused:?}");
 }
 
 pub(super) fn publish() -> Batch {
