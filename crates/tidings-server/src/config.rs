@@ -4,6 +4,7 @@
 //! value came from. Unknown keys are errors, so that a misspelt limit is not a limit that is not there.
 
 mod auth;
+mod degraded;
 mod error;
 mod files;
 mod layers;

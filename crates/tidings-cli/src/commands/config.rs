@@ -9,7 +9,8 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Values come from the file, over it the environment (TIDINGS_LIMITS__CONNECTIONS is limits.connections), over both the \
-flags. Unknown keys are errors. Secrets are masked.
+flags. Unknown keys are errors. Secrets are masked. Lines that begin with `# degraded:` say what this configuration \
+leaves slower or undone; --json has none of them. What is out of reach now, `tidings health` says.
 
 Examples:
   tidings config
@@ -119,7 +120,8 @@ impl StoreSettings {
 
 impl Config {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let rows = self.settings.load()?.rows();
+        let loaded = self.settings.load()?;
+        let rows = loaded.rows();
         if self.json {
             let rows: Vec<_> = rows
                 .into_iter()
@@ -129,6 +131,9 @@ impl Config {
         } else {
             let rows = rows.into_iter().map(|row| [row.key, row.value, row.origin.to_string()]);
             output::line(output::table(["key", "value", "from"], rows))?;
+            for sentence in loaded.config.degraded() {
+                output::line(format_args!("# degraded: {sentence}"))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -96,6 +96,22 @@ fn a_wrong_configuration_of_the_store_is_wrong_usage_and_told_at_once() {
 }
 
 #[test]
+fn the_configuration_says_what_it_leaves_degraded() {
+    let output = alone(&["config", "--store", "postgres://u:geheim@h/x", "--set", "server.roles=api"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    let notes: Vec<_> = text.lines().filter(|line| line.starts_with("# degraded: ")).collect();
+    let about = |what: &str| notes.iter().any(|note| note.contains(what));
+    for what in ["server.redis", "secrets.master_key", "no scheduler", "no webhooks"] {
+        assert!(about(what), "{what} of {text}");
+    }
+    assert!(!about("no api"), "{text}");
+    let whole = alone(&["config", "--store", "postgres://h/x", "--redis", "redis://r", "--set", MASTER]);
+    assert!(!String::from_utf8_lossy(&whole.stdout).contains("# degraded"));
+    let json = alone(&["config", "--store", "postgres://h/x", "--json"]);
+    assert!(serde_json::from_slice::<Vec<serde_json::Value>>(&json.stdout).is_ok());
+}
+
+#[test]
 fn health_is_degraded_where_redis_refuses_what_is_needed_and_ok_again_with_the_right() {
     let redis = Redis::start();
     redis.cli(&["ACL", "SETUSER", "node", "on", ">geheim", "~tidings:*", "&tidings:*", "+@all"]);
