@@ -22,6 +22,12 @@ Examples:
 pub(crate) struct Tenants {
     #[command(subcommand)]
     action: Action,
+}
+
+/// A tenant, and the server that is asked.
+#[derive(Debug, Args)]
+struct One {
+    id: TenantId,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -29,69 +35,77 @@ pub(crate) struct Tenants {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a tenant; one that exists is left as it is.
-    Create { id: TenantId },
+    Create(One),
     /// List all tenants.
     List {
         /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        target: TargetArgs,
     },
     /// Show one tenant as JSON.
-    Show { id: TenantId },
+    Show(One),
     /// Refuse reads and writes and close live connections; nothing is deleted.
-    Suspend { id: TenantId },
+    Suspend(One),
     /// Take a suspended tenant up again.
-    Resume { id: TenantId },
+    Resume(One),
     /// Delete a tenant with its events, jobs and keys, for good.
     ///
     /// Tokens that were signed for it count until they end. Where tenants.create is auto, the use of one makes the tenant anew,
     /// empty: suspend it instead until the last of them has ended, or set tenants.create to explicit.
     Delete {
-        id: TenantId,
+        #[command(flatten)]
+        one: One,
         /// Say that you mean it.
         #[arg(long)]
         yes: bool,
     },
     /// Give a tenant's history a new name, so that stale cursors are noticed.
-    RenewEpoch { id: TenantId },
+    RenewEpoch(One),
 }
 
 impl Tenants {
     pub(crate) async fn run(self, paint: Paint) -> anyhow::Result<ExitCode> {
-        // These routes name their tenant themselves.
-        let (client, _) = TargetArgs { tenant: None, ..self.target }.client()?;
         let done = |what: &str, id: &TenantId| eprintln!("{} {what}", paint.err().bold(id));
         match self.action {
-            Action::Create { id } => {
-                client.create_tenant(&id).await?;
+            Action::Create(One { id, target }) => {
+                client(target)?.create_tenant(&id).await?;
                 done("created", &id);
             }
-            Action::List { json } => list(&client, json).await?,
-            Action::Show { id } => output::line(serde_json::to_string(&client.tenant_view(&id).await?)?)?,
-            Action::Suspend { id } => {
-                client.suspend_tenant(&id).await?;
+            Action::List { json, target } => list(&client(target)?, json).await?,
+            Action::Show(One { id, target }) => {
+                output::line(serde_json::to_string(&client(target)?.tenant_view(&id).await?)?)?;
+            }
+            Action::Suspend(One { id, target }) => {
+                client(target)?.suspend_tenant(&id).await?;
                 done("suspended", &id);
             }
-            Action::Resume { id } => {
-                client.resume_tenant(&id).await?;
+            Action::Resume(One { id, target }) => {
+                client(target)?.resume_tenant(&id).await?;
                 done("resumed", &id);
             }
-            Action::Delete { id, yes: false } => {
+            Action::Delete { one: One { id, .. }, yes: false } => {
                 let message =
                     format!("deleting {id} removes its events, jobs and keys for good; add --yes to do it");
                 return Err(Usage(message).into());
             }
-            Action::Delete { id, yes: true } => {
-                client.delete_tenant(&id).await?;
+            Action::Delete { one: One { id, target }, yes: true } => {
+                client(target)?.delete_tenant(&id).await?;
                 done("deleted", &id);
             }
-            Action::RenewEpoch { id } => {
-                client.renew_epoch(&id).await?;
+            Action::RenewEpoch(One { id, target }) => {
+                client(target)?.renew_epoch(&id).await?;
                 done("has a new epoch", &id);
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// These routes name their tenant themselves.
+fn client(target: TargetArgs) -> anyhow::Result<Client> {
+    Ok(TargetArgs { tenant: None, ..target }.client()?.0)
 }
 
 async fn list(client: &Client, json: bool) -> anyhow::Result<()> {

@@ -29,3 +29,21 @@ fn where_operators_alone_make_tenants_a_deleted_one_stays_away() {
     server.ok(&["tenants", "delete", "acme", "--yes"]);
     assert_eq!(server.run(&publish).status.code(), Some(4));
 }
+
+#[test]
+fn each_of_its_commands_takes_the_server_and_the_credential() {
+    let server = Server::start(&[]);
+    let key = server.data().join("admin.key");
+    let target = ["--url", server.url(), "--token-file", key.to_str().expect("text")];
+    for args in [
+        &["tenants", "create", "acme"][..],
+        &["tenants", "list"],
+        &["tenants", "show", "acme"],
+        &["tenants", "suspend", "acme"],
+        &["tenants", "resume", "acme"],
+        &["tenants", "renew-epoch", "acme"],
+        &["tenants", "delete", "acme", "--yes"],
+    ] {
+        server.ok(&[args, &target[..]].concat());
+    }
+}
