@@ -150,6 +150,23 @@ fn every_address_of_redis_is_kept_from_webhooks_and_shown() {
     assert!(shown.contains(addresses.trim_start_matches("server.redis=")), "{shown}");
 }
 
+/// As `docs/cluster.md` says.
+#[test]
+fn a_private_authority_of_redis_is_trusted_by_a_variable() {
+    let redis = Redis::options().tls().start();
+    let store = format!("server.store={}", POSTGRES.fresh_database());
+    let redis_at = format!("server.redis={}", redis.url());
+    let strict = Server::start(&[&store, MASTER, &redis_at]);
+    eventually("the stranger is refused", || {
+        let log = std::fs::read_to_string(strict.path("log")).expect("it is there");
+        (health(&strict).starts_with("degraded") && log.contains("UnknownIssuer")).then_some(())
+    });
+    let authority = redis.ca_file().expect("it has one");
+    let variables = [("SSL_CERT_FILE", authority.to_str().expect("text"))];
+    let trusting = Server::start_with(&[&store, MASTER, &redis_at], &variables);
+    eventually("the authority is trusted", || health(&trusting).starts_with("ok").then_some(()));
+}
+
 #[test]
 fn a_probe_is_answered_within_its_second_where_the_database_hangs() {
     let postgres = Postgres::start();
