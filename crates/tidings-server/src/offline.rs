@@ -3,7 +3,7 @@
 mod moving;
 mod reseal;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tidings_auth::{MasterKeys, Rewrapped, SecretString, ServerKeys};
 use tidings_core::{Epoch, Event, SystemClock, SystemEntropy, TenantId};
@@ -34,6 +34,13 @@ pub enum OfflineError {
         "there is no store in {0}: no server has made one there. Is server.data (--data) or server.store (--store-file) right?"
     )]
     NoStore(String),
+    #[error(
+        "a server runs on this database (it said so {0:.1?} ago): stop every server first, or a tenant's readers go on where \
+         the history is no longer theirs"
+    )]
+    ServersRun(Duration),
+    #[error("asking whether servers run on this database")]
+    Beats(#[from] tidings_store::ClusterError),
     #[error("the keys in the database")]
     Keys(#[from] tidings_auth::KeysError),
     #[error("reading the tenants")]
@@ -65,6 +72,19 @@ async fn open_existing(config: &Config) -> Result<Arc<dyn Store>, OfflineError> 
         return Err(OfflineError::NoStore(place));
     }
     Ok(open_store(config).await?)
+}
+
+/// Refuses where another process says that it serves this database. A server says so every second: one whose last
+/// word is not followed by another has ended.
+async fn refuse_beside_servers(store: &dyn Store) -> Result<(), OfflineError> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(2_500);
+    let Some(cluster) = store.cluster() else { return Ok(()) };
+    let Some(before) = cluster.last_beat_elsewhere().await? else { return Ok(()) };
+    tokio::time::sleep(LOOK_AGAIN).await;
+    match cluster.last_beat_elsewhere().await? {
+        Some(now) if now.at > before.at => Err(OfflineError::ServersRun(now.ago)),
+        _ => Ok(()),
+    }
 }
 
 /// How far the schema of the configured store is; changes nothing.
@@ -160,16 +180,22 @@ async fn at_cluster<T>(
 }
 
 /// Gives the histories of these tenants (`None`: of all) new names, as after a restore; tells of each.
-/// Servers must not be running: their feeds would go on under the old name.
+/// Refused where servers run: their feeds would go on under the old name.
 pub async fn renew_epochs(
     config: &Config,
     only: Option<TenantId>,
     renewed: impl FnMut(&TenantId),
 ) -> Result<(), OfflineError> {
     let store = open_existing(config).await?;
-    let journal = Journal::start(store.clone(), Arc::new(Nobody), JournalConfig::default());
-    let done = renew(&*store, &journal, only, renewed).await;
-    journal.close().await;
+    let done = match refuse_beside_servers(&*store).await {
+        Ok(()) => {
+            let journal = Journal::start(store.clone(), Arc::new(Nobody), JournalConfig::default());
+            let done = renew(&*store, &journal, only, renewed).await;
+            journal.close().await;
+            done
+        }
+        Err(error) => Err(error),
+    };
     store.close().await;
     done
 }

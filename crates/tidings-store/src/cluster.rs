@@ -1,7 +1,9 @@
 //! What several servers on one database share beside the log.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use tidings_core::{Epoch, Seq, TenantId, webhook::Partition};
+use tidings_core::{Epoch, Seq, TenantId, Timestamp, webhook::Partition};
 
 use crate::{PlacesAsked, PlacesGiven};
 
@@ -14,6 +16,10 @@ pub trait Cluster: Send + Sync {
     /// than that, workers could not extend their leases either: the store then extends every running
     /// lease by the length of the outage, before any is judged lost.
     async fn beat(&self) -> Result<(), ClusterError>;
+
+    /// The last time at which another node than this one said that it is alive, where that is at most ten seconds
+    /// ago.
+    async fn last_beat_elsewhere(&self) -> Result<Option<Beat>, ClusterError>;
 
     /// What any node, this one included, has committed since `seen`, and moves `seen` on. Nothing is
     /// ever left out without a word: see [`Moves::complete`].
@@ -46,6 +52,14 @@ pub trait Cluster: Send + Sync {
 
     /// Puts `to` where `from` is. `false`: something else was there, and nothing changed.
     async fn replace_secret(&self, name: &str, from: &[u8], to: &[u8]) -> Result<bool, ClusterError>;
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// By the store's clock.
+    pub at: Timestamp,
+    pub ago: Duration,
 }
 
 /// Work that one node at a time does for all.

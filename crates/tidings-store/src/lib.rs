@@ -30,7 +30,7 @@ mod transition;
 mod webhooks;
 
 pub use archive::{Begun, Exported, Import, ImportError, Imported, Seals, export, import};
-pub use cluster::{Cluster, ClusterError, Duty, Moves, Seen, Term};
+pub use cluster::{Beat, Cluster, ClusterError, Duty, Moves, Seen, Term};
 pub use command::{
     Batch, Claim, Claimed, Command, Committed, Enqueued, Idempotency, Leased, Maintain, NewKey, Operation,
     Outcome, Published, SCHEDULES_MAX, Swept,

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, TenantId};
 
 use crate::{
-    Batch, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery, KeyRecord,
-    LogState, Moves, PageLimit, PlacesAsked, PlacesGiven, QueueStats, ReadError, Revocation, Seen, Store,
-    TenantRecord, Term,
+    Batch, Beat, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery,
+    KeyRecord, LogState, Moves, PageLimit, PlacesAsked, PlacesGiven, QueueStats, ReadError, Revocation, Seen,
+    Store, TenantRecord, Term,
 };
 
 /// Part of a [`Store`]; whoever has it is one. What a method here does not say of itself goes to
@@ -198,6 +198,10 @@ fn out_of_reach<T>() -> Result<T, ClusterError> {
 #[async_trait]
 impl<C: ClusterStandIn> Cluster for C {
     async fn beat(&self) -> Result<(), ClusterError> {
+        out_of_reach()
+    }
+
+    async fn last_beat_elsewhere(&self) -> Result<Option<Beat>, ClusterError> {
         out_of_reach()
     }
 

@@ -57,6 +57,27 @@ fn after_a_move_the_old_administrators_key_counts_and_a_new_one_can_be_made() {
 }
 
 #[test]
+fn what_needs_stopped_servers_is_refused_beside_one() {
+    let mut old = Server::start(&[]);
+    old.stop();
+    old.ok(&["export", "archive.ndjson"]);
+    let archive = old.path("archive.ndjson");
+    let archive = archive.to_str().expect("text");
+    let store = format!("server.store={}", POSTGRES.fresh_database());
+    let at = ["--set", store.as_str(), "--set", MASTER];
+    let mut server = Server::start(&[&store, MASTER]);
+    for args in [&["import", archive][..], &["epoch", "renew", "--all"]] {
+        let refused = alone(&[args, &at[..]].concat());
+        assert_eq!(refused.status.code(), Some(1), "{args:?}: {}", said(&refused));
+        assert!(said(&refused).contains("stop every server first"), "{args:?}: {}", said(&refused));
+    }
+    server.stop();
+    // Its last word is a moment old, and no other follows.
+    let done = alone(&[&["epoch", "renew", "--all"], &at[..]].concat());
+    assert!(done.status.success(), "{}", said(&done));
+}
+
+#[test]
 fn a_schema_of_a_later_release_is_not_called_up_to_date() {
     let url = POSTGRES.fresh_database();
     let name = url.rsplit('/').next().expect("a name");

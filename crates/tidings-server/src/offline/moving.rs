@@ -6,7 +6,7 @@ use tidings_auth::WebhookSecrets;
 use tidings_core::{EndpointId, SecretId, SystemEntropy, TenantId};
 use tidings_store::{Exported, ImportError, Imported, Seals, Store};
 
-use super::{OfflineError, open_existing, open_store};
+use super::{OfflineError, open_existing, open_store, refuse_beside_servers};
 use crate::{
     app::{World, open},
     config::Config,
@@ -66,20 +66,26 @@ pub async fn export(
     done
 }
 
-/// Takes an archive into the configured store. Cut off, it is run again and goes on where it ended.
+/// Takes an archive into the configured store, unless servers run on it. Cut off, it is run again and goes on where it ended.
 pub async fn import(
     config: &Config,
     archive: &mut (dyn BufRead + Send),
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Imported, OfflineError> {
     let store = open_store(config).await?;
-    let done = match (store.importer(), seals(config, &*store).await) {
-        (Some(into), Ok(seals)) => {
-            tidings_store::import(into, &*store, &*seals, archive, tell).await.map_err(Into::into)
-        }
-        (None, _) => Err(ImportError::Unable.into()),
-        (_, Err(error)) => Err(error),
-    };
+    let done = import_into(config, &*store, archive, tell).await;
     store.close().await;
     done
+}
+
+async fn import_into(
+    config: &Config,
+    store: &dyn Store,
+    archive: &mut (dyn BufRead + Send),
+    tell: &mut (dyn FnMut(u64) + Send),
+) -> Result<Imported, OfflineError> {
+    refuse_beside_servers(store).await?;
+    let seals = seals(config, store).await?;
+    let into = store.importer().ok_or(ImportError::Unable)?;
+    Ok(tidings_store::import(into, store, &*seals, archive, tell).await?)
 }

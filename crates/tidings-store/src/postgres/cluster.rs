@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidings_core::{Epoch, Seq, TenantId};
+use tidings_core::{Epoch, Seq, TenantId, Timestamp};
 use tokio_postgres::{Row, types::Type};
 
 use super::{
     Inner, PostgresStore,
     codec::{self, Columns, Id},
     fault::Fault,
+    places::ALIVE_US,
 };
-use crate::{Cluster, ClusterError, Duty, Moves, PlacesAsked, PlacesGiven, Seen, Term};
+use crate::{Beat, Cluster, ClusterError, Duty, Moves, PlacesAsked, PlacesGiven, Seen, Term};
 
 /// Nodes say every second that they are alive; a few late seconds are no outage.
 const GRACE: Duration = Duration::from_secs(3);
@@ -26,6 +27,28 @@ const MOVES_MAX: i32 = 1_000;
 impl Cluster for PostgresStore {
     async fn beat(&self) -> Result<(), ClusterError> {
         Ok(self.0.end_outage(Some(self.0.node)).await?)
+    }
+
+    async fn last_beat_elsewhere(&self) -> Result<Option<Beat>, ClusterError> {
+        let now = self.0.time.injected();
+        let rows = self
+            .0
+            .pool
+            .query(
+                "WITH clock AS (SELECT coalesce($2, tidings.micros()) AS now)
+                 SELECT max(n.alive_at), min(clock.now - n.alive_at) FROM clock, tidings.nodes n
+                 WHERE n.node <> $1 AND n.alive_at > clock.now - $3",
+                &[(&self.0.node, Type::UUID), (&now, Type::INT8), (&ALIVE_US, Type::INT8)],
+            )
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let row = Columns::of(row);
+        let at: Option<i64> = row.get(0).map_err(Fault::from)?;
+        let ago: Option<i64> = row.get(1).map_err(Fault::from)?;
+        Ok(at.zip(ago).map(|(at, ago)| Beat {
+            at: Timestamp::from_micros(at),
+            ago: Duration::from_micros(u64::try_from(ago).unwrap_or_default()),
+        }))
     }
 
     async fn moves(&self, seen: &mut Seen) -> Result<Moves, ClusterError> {

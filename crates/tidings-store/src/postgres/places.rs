@@ -6,7 +6,7 @@ use super::{Inner, codec::Columns, fault::Fault};
 use crate::{PlacesAsked, PlacesGiven};
 
 /// What a node has counts until so long after it said that it is alive; it says so every second.
-const ALIVE_US: i64 = 10_000_000;
+pub(super) const ALIVE_US: i64 = 10_000_000;
 
 impl Inner {
     pub(super) async fn places(&self, asked: &[PlacesAsked]) -> Result<Vec<PlacesGiven>, Fault> {
