@@ -76,7 +76,8 @@ pub trait Import: Send + Sync {
 pub trait Seals: Send + Sync {
     fn open(&self, place: (&TenantId, EndpointId, SecretId), sealed: &[u8]) -> Result<Vec<u8>, String>;
 
-    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Vec<u8>;
+    /// An error ends the import before anything of the endpoint is put: one that is there stays as it is.
+    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Result<Vec<u8>, String>;
 }
 
 /// How an import finds a tenant. The seq is where its log ends.

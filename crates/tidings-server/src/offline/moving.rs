@@ -20,8 +20,8 @@ impl Seals for Sealed {
         self.0.open(place, sealed).map(|text| text.to_vec()).map_err(|error| error.to_string())
     }
 
-    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Vec<u8> {
-        self.0.seal(place, secret, &SystemEntropy)
+    fn seal(&self, place: (&TenantId, EndpointId, SecretId), secret: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(self.0.seal(place, secret, &SystemEntropy))
     }
 }
 
@@ -36,17 +36,19 @@ async fn seals(config: &Config, store: &dyn Store) -> Result<Box<dyn Seals>, Off
         .map_or_else(|| Box::new(NoKey) as _, |master| Box::new(Sealed(WebhookSecrets::new(master))) as _))
 }
 
+const NO_KEY: &str = "secrets.master_key is missing, under which the servers on this database seal it; run this again with \
+                      TIDINGS_SECRETS__MASTER_KEY or TIDINGS_SECRETS__MASTER_KEY_FILE set to theirs";
+
 /// Of a database whose master key was not given.
 struct NoKey;
 
 impl Seals for NoKey {
     fn open(&self, _: (&TenantId, EndpointId, SecretId), _: &[u8]) -> Result<Vec<u8>, String> {
-        Err("secrets.master_key is missing, under which it is sealed".into())
+        Err(NO_KEY.into())
     }
 
-    /// What nobody can open: the import's own look at it says so, before the tenant is put to use.
-    fn seal(&self, _: (&TenantId, EndpointId, SecretId), _: &[u8]) -> Vec<u8> {
-        Vec::new()
+    fn seal(&self, _: (&TenantId, EndpointId, SecretId), _: &[u8]) -> Result<Vec<u8>, String> {
+        Err(NO_KEY.into())
     }
 }
 

@@ -171,6 +171,28 @@ async fn a_node_without_the_master_key_or_with_a_wrong_one_does_not_start() {
 }
 
 #[tokio::test]
+async fn an_import_that_lacked_the_master_key_is_completed_with_it() {
+    let (old, new) = (Settings::fresh(), Settings::fresh());
+    let one = Site::with(&old.list()).await;
+    let hook = json!({"url": "https://93.184.216.34/hook"});
+    let hook = one.post("/api/v1/webhooks", &one.operator("acme"), &hook).await.ok(201);
+    one.close().await;
+    let mut archive = Vec::new();
+    let config = configured(&folder(), &old.list()).config;
+    offline::export(&config, &mut archive, &mut |_, _| {}).await.expect("exports");
+
+    let keyless = configured(&folder(), &[new.list()[0]]).config;
+    let error = offline::import(&keyless, &mut &archive[..], &mut |_| {}).await.expect_err("there is no key");
+    assert!(error.to_string().contains("TIDINGS_SECRETS__MASTER_KEY"), "{error}");
+    let keyed = configured(&folder(), &new.list()).config;
+    let moved = offline::import(&keyed, &mut &archive[..], &mut |_| {}).await.expect("goes on");
+    assert_eq!((moved.tenants, moved.endpoints), (1, 1));
+    let mut again = Vec::new();
+    offline::export(&keyed, &mut again, &mut |_, _| {}).await.expect("every secret opens");
+    assert!(String::from_utf8_lossy(&again).contains(hook["secret"].as_str().expect("a secret")));
+}
+
+#[tokio::test]
 async fn epochs_are_renewed_and_schemas_made_without_a_server() {
     let settings = Settings::fresh();
     let config = configured(&folder(), &settings.list()).config;

@@ -11,6 +11,20 @@ use tidings_core::{
 
 use super::Seals;
 
+/// Why a line became no endpoint.
+#[derive(Debug)]
+pub(super) enum EndpointError {
+    Malformed(String),
+    /// Its secret cannot be sealed for where it goes.
+    Seal(String),
+}
+
+impl<T: Into<String>> From<T> for EndpointError {
+    fn from(why: T) -> Self {
+        Self::Malformed(why.into())
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EndpointLine {
@@ -96,7 +110,7 @@ impl EndpointLine {
         self,
         tenant: &TenantId,
         seals: &dyn Seals,
-    ) -> Result<(Endpoint, Vec<Replay>), String> {
+    ) -> Result<(Endpoint, Vec<Replay>), EndpointError> {
         let name: StateName = self.state.parse().map_err(|e| format!("{e}"))?;
         let reason: Option<DisabledReason> =
             self.reason.map(|reason| reason.parse().map_err(|e| format!("{e}"))).transpose()?;
@@ -140,12 +154,14 @@ impl SecretLine {
         tenant: &TenantId,
         endpoint: EndpointId,
         seals: &dyn Seals,
-    ) -> Result<Secret, String> {
+    ) -> Result<Secret, EndpointError> {
+        let kind = SecretKind::from_parts(&self.kind, self.public)
+            .ok_or("a secret is v1, or v1a with its public key")?;
+        let sealed = seals.seal((tenant, endpoint, self.id), self.secret.as_bytes());
         Ok(Secret {
             id: self.id,
-            kind: SecretKind::from_parts(&self.kind, self.public)
-                .ok_or("a secret is v1, or v1a with its public key")?,
-            sealed: seals.seal((tenant, endpoint, self.id), self.secret.as_bytes()).into(),
+            kind,
+            sealed: sealed.map_err(EndpointError::Seal)?.into(),
             created_at: self.created_at,
             expires_at: self.expires_at,
         })

@@ -8,6 +8,7 @@ use tidings_core::{
 use super::{
     Begun, Import, ImportError, Seals,
     digest::Digests,
+    endpoint_line::EndpointError,
     record::{Line, VERSION},
     walk,
 };
@@ -183,7 +184,10 @@ impl<'a> Filling<'a> {
                 self.done.schedules += 1;
             }
             (Line::Endpoint(endpoint), Some(tenant)) => {
-                let read = endpoint.into_endpoint(&tenant.id, self.seals).map_err(|why| lines.wrong(why))?;
+                let read = endpoint.into_endpoint(&tenant.id, self.seals).map_err(|error| match error {
+                    EndpointError::Malformed(why) => lines.wrong(why),
+                    EndpointError::Seal(why) => ImportError::Secret { tenant: tenant.id.clone(), why },
+                })?;
                 self.endpoints.push(read);
                 self.done.endpoints += 1;
             }
