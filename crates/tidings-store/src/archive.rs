@@ -2,7 +2,7 @@
 //!
 //! [`export`] writes everything that a store keeps of its tenants as lines of JSON, and [`import`] reads
 //! them into a store that implements [`Import`]. Seqs, epochs, fences, ids and times stay what they were,
-//! so that cursors, leases and API keys go on counting. An import that was cut off is simply run again:
+//! so that cursors, leases and API keys go on counting; running leases get the time that the move takes. An import that was cut off is simply run again:
 //! it goes on where each tenant's log ends. At its end it reads everything back and compares digests.
 //!
 //! The secrets of webhook endpoints are sealed under a key of the store's servers: [`Seals`] opens them on their way out and
@@ -20,7 +20,7 @@ mod walk;
 
 use async_trait::async_trait;
 use tidings_core::{
-    Endpoint, EndpointId, Event, Job, Schedule, SecretId, Seq, TenantId,
+    Endpoint, EndpointId, Event, Job, Schedule, SecretId, Seq, TenantId, Timestamp,
     webhook::{Delivery, Replay},
 };
 
@@ -68,8 +68,14 @@ pub trait Import: Send + Sync {
     /// Puts these keys; `None`: operators' keys. One that is there already stays as it is.
     async fn put_keys(&self, tenant: Option<&TenantId>, keys: &[KeyRecord]) -> Result<(), ImportError>;
 
-    /// Gives the tenant its state: from now on it is in use.
-    async fn finish(&self, tenant: &TenantId, state: TenantState) -> Result<(), ImportError>;
+    /// Gives the tenant its state, and its running leases the time since `left`, in which no worker could
+    /// extend them: from now on it is in use. What is finished already stays as it is.
+    async fn finish(
+        &self,
+        tenant: &TenantId,
+        state: TenantState,
+        left: Option<Timestamp>,
+    ) -> Result<(), ImportError>;
 }
 
 /// Opens and seals the secrets of webhook endpoints, each for its place.

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use tidings_core::{Clock, JobType};
 
 use crate::Store;
-pub use moving::tenants_move_with_their_numbers;
+pub use moving::{a_running_job_moves_with_the_rest_of_its_lease, tenants_move_with_their_numbers};
 #[cfg(test)]
 pub(crate) use webhook_reports::{attempt, retrying};
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use tidings_auth::WebhookSecrets;
-use tidings_core::{EndpointId, SecretId, SystemEntropy, TenantId};
+use tidings_core::{Clock as _, EndpointId, SecretId, SystemClock, SystemEntropy, TenantId};
 use tidings_store::{Exported, ImportError, Imported, Seals, Store};
 
 use super::{OfflineError, open_existing, open_store, refuse_beside_servers};
@@ -59,9 +59,9 @@ pub async fn export(
     out: &mut (dyn Write + Send),
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Exported, OfflineError> {
-    let store = open_existing(config).await?;
+    let (store, now) = (open_existing(config).await?, SystemClock.now());
     let done = match seals(config, &*store).await {
-        Ok(seals) => tidings_store::export(&*store, &*seals, out, tell).await.map_err(Into::into),
+        Ok(seals) => tidings_store::export(&*store, &*seals, now, out, tell).await.map_err(Into::into),
         Err(error) => Err(error),
     };
     store.close().await;

@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use tidings_core::Timestamp;
+
 use super::{
     ImportError, Seals, digest,
     record::{Line, VERSION},
@@ -35,11 +37,13 @@ impl Exported {
 }
 
 /// Writes everything that `store` keeps of its living tenants, as lines of JSON. `tell` hears how many
-/// events were written and of how many, now and then. Nothing else should write to the store meanwhile.
+/// events were written and of how many, now and then. `now` goes along: an import gives running leases the
+/// time since. Nothing else should write to the store meanwhile.
 /// What the archive holds is as secret as the store: payloads, raw errors, the secrets of webhooks and the hashes of keys.
 pub async fn export(
     store: &dyn Store,
     seals: &dyn Seals,
+    now: Timestamp,
     out: &mut (dyn Write + Send),
     tell: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Exported, ImportError> {
@@ -55,7 +59,7 @@ pub async fn export(
         out.write_all(b"\n")?;
         Ok(())
     };
-    take(Line::Tidings { version: VERSION })?;
+    take(Line::Tidings { version: VERSION, at: Some(now) })?;
     walk::keys(store, None, &mut take).await?;
     for tenant in &tenants {
         take(Line::Tenant(tenant.into()))?;

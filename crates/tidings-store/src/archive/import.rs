@@ -1,7 +1,7 @@
 use std::io::{BufRead, Read as _};
 
 use tidings_core::{
-    Endpoint, EndpointId, Event, Job, Schedule, Seq,
+    Endpoint, EndpointId, Event, Job, Schedule, Seq, Timestamp,
     webhook::{Delivery, Replay},
 };
 
@@ -43,14 +43,14 @@ pub async fn import(
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Imported, ImportError> {
     let mut lines = Lines { input, line: 0 };
-    match lines.next()? {
-        Some(Line::Tidings { version: VERSION }) => {}
-        Some(Line::Tidings { version }) => {
+    let at = match lines.next()? {
+        Some(Line::Tidings { version: VERSION, at }) => at,
+        Some(Line::Tidings { version, .. }) => {
             return Err(lines.wrong(format!("this release reads version {VERSION}, not {version}")));
         }
         _ => return Err(lines.wrong("this is not an archive of Tidings".into())),
-    }
-    let mut filling = Filling::new(target, store, seals);
+    };
+    let mut filling = Filling::new(target, store, seals, at);
     loop {
         match lines.next()?.ok_or(ImportError::CutOff)? {
             Line::Tidings { .. } => return Err(lines.wrong("an archive begins only once".into())),
@@ -101,6 +101,8 @@ struct Filling<'a> {
     target: &'a dyn Import,
     store: &'a dyn Store,
     seals: &'a dyn Seals,
+    /// When the archive was begun.
+    at: Option<Timestamp>,
     done: Imported,
     /// `None`: the operators' keys.
     tenant: Option<TenantRecord>,
@@ -120,11 +122,17 @@ struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    fn new(target: &'a dyn Import, store: &'a dyn Store, seals: &'a dyn Seals) -> Self {
+    fn new(
+        target: &'a dyn Import,
+        store: &'a dyn Store,
+        seals: &'a dyn Seals,
+        at: Option<Timestamp>,
+    ) -> Self {
         Self {
             target,
             store,
             seals,
+            at,
             done: Imported::default(),
             tenant: None,
             in_use: false,
@@ -279,7 +287,7 @@ impl<'a> Filling<'a> {
         if let Some(what) = expected.difference(found) {
             return Err(verification(what));
         }
-        self.target.finish(&tenant.id, tenant.state).await?;
+        self.target.finish(&tenant.id, tenant.state, self.at).await?;
         self.done.tenants += 1;
         Ok(())
     }

@@ -24,6 +24,9 @@ pub(super) enum Line {
     /// The first one.
     Tidings {
         version: u32,
+        /// When the archive was begun. Absent in archives of releases that did not say so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// What follows is this tenant's, up to the next one.
     Tenant(TenantLine),
@@ -84,7 +87,7 @@ pub(super) struct EventLine {
     debug: Option<RawJson>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobLine {
     id: JobId,
@@ -118,7 +121,7 @@ pub(super) struct JobLine {
     payload: RawJson,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum StateLine {
     Scheduled {
@@ -152,7 +155,7 @@ struct ReportLine {
     failed: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProgressLine {
     percent: u8,
@@ -160,7 +163,7 @@ struct ProgressLine {
     message: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FailureLine {
     category: Category,
@@ -291,6 +294,14 @@ impl From<&Job> for JobLine {
 }
 
 impl JobLine {
+    pub(super) fn without_end_of_lease(&self) -> Self {
+        let mut line = self.clone();
+        if let StateLine::Running { lease_expires_at, .. } = &mut line.state {
+            *lease_expires_at = Timestamp::default();
+        }
+        line
+    }
+
     pub(super) fn into_job(self, tenant: &TenantId) -> Job {
         let spec = JobSpec {
             job_type: self.job_type,

@@ -4,7 +4,7 @@
 use std::{io::BufReader, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Clock as _, EndpointId, Epoch, JobId, NewJob, ReplayId, SecretId, Seq, TenantId, Timestamp,
+    Clock as _, EndpointId, Epoch, JobId, JobState, NewJob, ReplayId, SecretId, Seq, TenantId, Timestamp,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     schedules,
     webhook_reports::{dead, report, retrying},
     webhooks::{hooks, put, to},
-    world::{World, event, in_tenant, one, tenant_id, work},
+    world::{LEASE, World, event, in_tenant, one, tenant_id, work},
 };
 use crate::{
     Command, EndpointChange, Import, ImportError, Imported, LogState, Operation, ReplayWhat, Seals, Store,
@@ -51,7 +51,8 @@ const INTO: Toy = Toy(2);
 /// this suite's making; `into` is `target` too.
 pub async fn tenants_move_with_their_numbers(source: World, target: World, into: Arc<dyn Import>) {
     let (waiting, stories) = fill(&source).await;
-    let archive = archive_of(&*source.store, &FROM).await;
+    let archive = archive_of(&source, &FROM).await;
+    target.clock.set(source.clock.now());
     let keyless = import(&*into, &*target.store, &NONE, &mut BufReader::new(&archive[..]), &mut |_| {}).await;
     assert!(matches!(keyless, Err(ImportError::Secret { .. })), "{keyless:?}");
     for cut in [archive.len() / 3, archive.len() * 2 / 3, archive.len() - 2] {
@@ -66,15 +67,50 @@ pub async fn tenants_move_with_their_numbers(source: World, target: World, into:
         assert_eq!(target.job("acme", *job).await, source.job("acme", *job).await);
         assert_eq!(target.story("acme", *job).await, source.story("acme", *job).await);
     }
-    assert!(archive_of(&*target.store, &INTO).await == archive, "what is exported from there is the same");
+    assert!(archive_of(&target, &INTO).await == archive, "what is exported from there is the same");
     let again = read(&archive, &*into, &*target.store).await.expect("nothing is left to do");
     assert_eq!((again.events, again.tenants), (0, 2));
     it_goes_on(&source, &target, &*into, waiting).await;
 }
 
-async fn archive_of(store: &dyn Store, seals: &dyn Seals) -> Vec<u8> {
+/// A worker's lease goes on with what was left of it, however long the move took.
+pub async fn a_running_job_moves_with_the_rest_of_its_lease(
+    source: World,
+    target: World,
+    into: Arc<dyn Import>,
+) {
+    const AWAY: Duration = Duration::from_hours(3);
+    source.enqueue("acme", work()).await;
+    let job = source.lease("acme").await.id;
+    source.clock.advance(LEASE / 3);
+    let archive = archive_of(&source, &FROM).await;
+    target.clock.set(source.clock.now());
+    target.clock.advance(AWAY);
+    read(&archive, &*into, &*target.store).await.expect("taken in");
+    let [before, after] = [lease_end(&source, job).await, lease_end(&target, job).await];
+    assert_eq!(after.since(before), AWAY);
+    read(&archive, &*into, &*target.store).await.expect("nothing is left to do");
+    assert_eq!(lease_end(&target, job).await, after, "once");
+    if let Some(cluster) = target.store.cluster() {
+        target.clock.advance(AWAY);
+        cluster.beat().await.expect("the first server starts");
+        assert_eq!(lease_end(&target, job).await.since(after), AWAY);
+    }
+    target.clock.advance(LEASE / 3);
+    target.complete("acme", job, 1).await.expect("its worker reports, and is not fenced off");
+}
+
+async fn lease_end(world: &World, job: JobId) -> Timestamp {
+    match world.job("acme", job).await.state {
+        JobState::Running { lease, .. } => lease.expires_at,
+        other => panic!("it runs, and is not {other:?}"),
+    }
+}
+
+async fn archive_of(world: &World, seals: &dyn Seals) -> Vec<u8> {
     let mut archive = Vec::new();
-    export(store, seals, &mut archive, &mut |_, _| {}).await.expect("a Vec takes every write");
+    let done = export(&*world.store, seals, world.clock.now(), &mut archive, &mut |_, _| {}).await;
+    done.expect("a Vec takes every write");
     archive
 }
 
@@ -131,7 +167,6 @@ async fn fill_webhooks(source: &World) {
 }
 
 async fn it_goes_on(source: &World, target: &World, into: &dyn Import, waiting: Vec<JobId>) {
-    target.clock.set(source.clock.now());
     let head = source.log("acme").await.len() as u64;
     assert_eq!(target.publish("acme", 1).await[0].seq, Seq::new(head + 1));
     let claimed = target.claim(one("acme"), &["work"], 2).await;

@@ -92,6 +92,21 @@ const PUT_KEYS: &str = "
     LEFT JOIN tidings.tenants t ON t.tenant_id = $1 AND t.state < 2
     ON CONFLICT DO NOTHING";
 
+/// Where no server has run yet the outage begins here, of which the first one gives every lease the length. Only
+/// an active tenant is never finished again.
+const FINISH: &str = "
+    WITH clock AS (
+        SELECT coalesce($4, tidings.micros()) AS now
+    ), tenant AS (
+        UPDATE tidings.tenants SET state = $2 WHERE tenant_id = $1 AND state = 1 RETURNING tenant_id, life
+    ), leases AS (
+        UPDATE tidings.jobs j
+        SET lease_expires_at = j.lease_expires_at + greatest(c.now - $3, 0), version = j.version + 1
+        FROM tenant t, clock c
+        WHERE j.tenant_id = t.tenant_id AND j.life = t.life AND j.state = 2 AND $2 = 0
+    )
+    UPDATE tidings.meta SET alive_at = c.now FROM clock c WHERE alive_at = 0";
+
 #[async_trait]
 impl Import for PostgresStore {
     async fn begin(&self, tenant: &TenantRecord) -> Result<Begun, ImportError> {
@@ -185,15 +200,20 @@ impl Import for PostgresStore {
         Ok(())
     }
 
-    async fn finish(&self, tenant: &TenantId, state: TenantState) -> Result<(), ImportError> {
+    async fn finish(
+        &self,
+        tenant: &TenantId,
+        state: TenantState,
+        left: Option<Timestamp>,
+    ) -> Result<(), ImportError> {
+        let (now, left) = (self.0.time.injected(), left.map(Timestamp::as_micros));
         let state: i16 = match state {
             TenantState::Active => 0,
             TenantState::Suspended => 1,
         };
-        let finish = "UPDATE tidings.tenants SET state = $2 WHERE tenant_id = $1 AND state = 1";
-        let parameters: [super::pool::Parameter<'_>; 2] =
-            [(&tenant.as_str(), Type::TEXT), (&state, Type::INT2)];
-        self.0.pool.query(finish, &parameters).await.map_err(failed)?;
+        let parameters: [super::pool::Parameter<'_>; 4] =
+            [(&tenant.as_str(), Type::TEXT), (&state, Type::INT2), (&left, Type::INT8), (&now, Type::INT8)];
+        self.0.pool.query(FINISH, &parameters).await.map_err(failed)?;
         Ok(())
     }
 }

@@ -100,8 +100,8 @@ async fn it_conforms_behind_a_pooler_in_transaction_mode() {
     conformance::run(&Databases { pooled: true }).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_stores_tenants_move_in() {
+/// An embedded store's world, an empty database's, and the database as what takes an archive in.
+async fn movers() -> (World, World, Arc<PostgresStore>) {
     let (source, mut target) =
         (World::open(&Folders::new()).await, World::open(&Databases { pooled: false }).await);
     let clock = StoreClock::Injected(target.clock.clone());
@@ -109,7 +109,19 @@ async fn an_embedded_stores_tenants_move_in() {
         open(PostgresConfig { clock, connections: 6, ..PostgresConfig::new(SERVER.fresh_database()) }).await,
     );
     target.store = Arc::clone(&store) as _;
+    (source, target, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_stores_tenants_move_in() {
+    let (source, target, store) = movers().await;
     conformance::tenants_move_with_their_numbers(source, target, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_stores_running_jobs_move_in() {
+    let (source, target, store) = movers().await;
+    conformance::a_running_job_moves_with_the_rest_of_its_lease(source, target, store).await;
 }
 
 /// The suite's stores are given a clock; a server's read the database's, and as the role that may do least.

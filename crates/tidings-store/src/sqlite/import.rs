@@ -163,14 +163,27 @@ impl Import for SqliteStore {
         .await
     }
 
-    async fn finish(&self, tenant: &TenantId, state: TenantState) -> Result<(), ImportError> {
+    async fn finish(
+        &self,
+        tenant: &TenantId,
+        state: TenantState,
+        left: Option<Timestamp>,
+    ) -> Result<(), ImportError> {
         let id = tenant.clone();
+        let away = left.map_or(0, |left| self.clock.now().since(left).as_micros() as i64);
         self.importing(Box::new(move |conn, _| {
             let Some(tenant) = open(conn, &id)? else { return Ok(()) };
             conn.execute(
                 "UPDATE tenants SET state = ? WHERE key = ?",
                 params![state_code(state), tenant.key],
             )?;
+            // Only an active tenant is never finished again.
+            if state == TenantState::Active {
+                conn.execute(
+                    "UPDATE jobs SET lease_expires_at = lease_expires_at + ? WHERE tenant_key = ? AND state = 2",
+                    params![away, tenant.key],
+                )?;
+            }
             schedule_row::set_firing(conn, tenant.key, state == TenantState::Active)?;
             endpoint_row::renumber(conn, tenant.key)
         }))

@@ -73,8 +73,14 @@ async fn the_embedded_store_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_move_from_one_embedded_store_to_another() {
     let folders = Folders::new();
-    let (source, mut target) = (World::open(&folders).await, World::open(&folders).await);
-    let store = Arc::new(open(&folders.0.path().join("target"), target.clock.clone()).expect("opens"));
-    target.store = Arc::clone(&store) as _;
-    conformance::tenants_move_with_their_numbers(source, target, store).await;
+    for name in ["target", "another"] {
+        let (source, mut target) = (World::open(&folders).await, World::open(&folders).await);
+        let store = Arc::new(open(&folders.0.path().join(name), target.clock.clone()).expect("opens"));
+        target.store = Arc::clone(&store) as _;
+        if name == "target" {
+            conformance::tenants_move_with_their_numbers(source, target, store).await;
+        } else {
+            conformance::a_running_job_moves_with_the_rest_of_its_lease(source, target, store).await;
+        }
+    }
 }
