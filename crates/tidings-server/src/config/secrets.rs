@@ -15,7 +15,8 @@ pub struct Secrets {
     /// A file that holds what `master_key` would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_file: Option<PathBuf>,
-    /// The one before, while it is being replaced.
+    /// Another that opens and does not seal, while the master key is being replaced: first the new one, then
+    /// the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_previous: Option<Secret>,
     /// A file that holds what `master_key_previous` would.

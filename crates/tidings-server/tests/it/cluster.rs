@@ -192,6 +192,40 @@ async fn an_import_that_lacked_the_master_key_is_completed_with_it() {
     assert!(String::from_utf8_lossy(&again).contains(hook["secret"].as_str().expect("a secret")));
 }
 
+/// At every moment of it, what any node seals opens at every other.
+#[tokio::test]
+async fn a_master_key_is_replaced_node_by_node() {
+    let fresh = Settings::fresh();
+    let keys = |current: &str, other: &str| {
+        let other = format!("secrets.master_key_previous={other}");
+        Settings(vec![fresh.0[0].clone(), format!("secrets.master_key={current}"), other])
+    };
+    let last = Settings(vec![fresh.0[0].clone(), format!("secrets.master_key={OTHER}")]);
+    let steps = [Settings(fresh.0.clone()), keys(MASTER, OTHER), keys(OTHER, MASTER), last];
+    // Makes the keys, and knows the administrator's.
+    let first = Site::with(&steps[0].list()).await;
+    for (n, pair) in steps.windows(2).enumerate() {
+        if n == 2 {
+            let both = configured(&folder(), &pair[0].list()).config;
+            assert!(offline::rotate_master_key(&both).await.expect("done").rewrapped > 0);
+        }
+        let one = first.beside(&pair[0].list()).await;
+        let two = first.beside(&pair[1].list()).await;
+        for node in [&one, &two] {
+            let hook = json!({"url": "https://93.184.216.34/hook"});
+            node.post("/api/v1/webhooks", &first.operator("acme"), &hook).await.ok(201);
+        }
+        for settings in pair {
+            let config = configured(&folder(), &settings.list()).config;
+            let opened = offline::export(&config, &mut Vec::new(), &mut |_, _| {}).await;
+            opened.unwrap_or_else(|error| panic!("after step {n} a secret does not open: {error}"));
+        }
+        one.close().await;
+        two.close().await;
+    }
+    first.close().await;
+}
+
 #[tokio::test]
 async fn epochs_are_renewed_and_schemas_made_without_a_server() {
     let settings = Settings::fresh();
