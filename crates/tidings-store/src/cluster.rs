@@ -122,7 +122,8 @@ pub struct Seen {
 /// The heads that moved.
 #[derive(Debug, Clone, Default)]
 pub struct Moves {
-    /// Each tenant once, with its newest head.
+    /// Each history once, with its newest head: a tenant whose history was renewed meanwhile has two, of which the
+    /// later comes last where their heads tell.
     pub heads: Vec<(TenantId, Epoch, Seq)>,
     /// `false`: the last look was too long ago, and tenants that are not here may have moved as well.
     pub complete: bool,

@@ -1,6 +1,6 @@
 //! What the nodes share beside the log.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use tidings_core::{Epoch, Seq, TenantId, Timestamp};
@@ -205,13 +205,13 @@ impl Inner {
 /// Each writer's batches come in order. Its numbers have no gaps, so that one that is missing was removed before
 /// anybody looked.
 fn gather(rows: &[Row], seen: &mut Seen) -> codec::Result<Moves> {
-    let mut moves = Moves { heads: Vec::new(), complete: true };
-    let mut newest: std::collections::HashMap<TenantId, (Epoch, Seq)> = std::collections::HashMap::new();
+    let mut newest = Newest::default();
+    let mut complete = true;
     for row in rows {
         let at = Columns::of(row);
         let (writer, n): (Id, i64) = (at.get(0)?, at.get(1)?);
         let last = seen.writers.entry(writer.0).or_insert(0);
-        moves.complete &= n == *last + 1;
+        complete &= n == *last + 1;
         *last = n;
         let tenants: Vec<Option<&str>> = at.get::<Option<_>>(2)?.unwrap_or_default();
         let epochs: Vec<Option<&str>> = at.get::<Option<_>>(3)?.unwrap_or_default();
@@ -228,13 +228,53 @@ fn gather(rows: &[Row], seen: &mut Seen) -> codec::Result<Moves> {
             }
             let tenant = TenantId::new(tenant).map_err(|error| at.unreadable(2, &error))?;
             let epoch = Epoch::parse(epoch).map_err(|error| at.unreadable(3, &error))?;
-            let head = Seq::new(head as u64);
-            let entry = newest.entry(tenant).or_insert_with(|| (epoch.clone(), head));
-            if entry.0 != epoch || entry.1 < head {
-                *entry = (epoch, head);
-            }
+            newest.reached(tenant, epoch, Head { seq: Seq::new(head as u64), renewal: base < 0 });
         }
     }
-    moves.heads = newest.into_iter().map(|(tenant, (epoch, head))| (tenant, epoch, head)).collect();
-    Ok(moves)
+    Ok(Moves { heads: newest.heads(), complete })
+}
+
+/// Where a history has come to. A renewal moves no head: of two histories at the same one it began the later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    seq: Seq,
+    renewal: bool,
+}
+
+/// The newest head of each history. Writers' batches come in any order among them, so that of two histories of a
+/// tenant neither takes the other's place.
+#[derive(Default)]
+struct Newest(HashMap<(TenantId, Epoch), Head>);
+
+impl Newest {
+    fn reached(&mut self, tenant: TenantId, epoch: Epoch, head: Head) {
+        self.0.entry((tenant, epoch)).and_modify(|known| *known = head.max(*known)).or_insert(head);
+    }
+
+    fn heads(self) -> Vec<(TenantId, Epoch, Seq)> {
+        let mut heads: Vec<_> = self.0.into_iter().collect();
+        heads.sort_unstable_by_key(|(_, head)| *head);
+        heads.into_iter().map(|((tenant, epoch), head)| (tenant, epoch, head.seq)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_told_in_whatever_order_the_writers_are_read() {
+        let history = |name: &str| Epoch::parse(name).expect("valid");
+        let rows = [("oldhistory", 9, false), ("oldhistory", 10, false), ("newhistory", 10, true)];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+            let mut newest = Newest::default();
+            for (epoch, seq, renewal) in order.map(|n| rows[n]) {
+                let tenant = TenantId::new("acme").expect("valid");
+                newest.reached(tenant, history(epoch), Head { seq: Seq::new(seq), renewal });
+            }
+            let heads: Vec<_> =
+                newest.heads().into_iter().map(|(_, epoch, seq)| (epoch, seq.get())).collect();
+            assert_eq!(heads, [(history("oldhistory"), 10), (history("newhistory"), 10)], "{order:?}");
+        }
+    }
 }
