@@ -86,8 +86,12 @@ async fn what_one_node_makes_counts_at_the_other_and_ends_there() {
     two.close().await;
 }
 
+/// A worker that waits looks again once a second anyway. That it is woken by what the store says has moved shows in
+/// the job coming sooner: in one of several rounds, since a machine may be slow.
 #[tokio::test]
-async fn a_worker_that_waits_at_one_node_gets_what_another_enqueues() {
+async fn a_worker_that_waits_at_one_node_is_woken_by_what_another_enqueues() {
+    const LOOK_AGAIN: Duration = Duration::from_secs(1);
+    const ROUNDS: usize = 10;
     let settings = Settings::fresh();
     let one = Site::with(&settings.list()).await;
     let two = one.beside(&settings.list()).await;
@@ -95,18 +99,22 @@ async fn a_worker_that_waits_at_one_node_gets_what_another_enqueues() {
     one.act("/api/v1/tenants", &one.admin()).await;
     one.post("/api/v1/events", &who, &json!({"type": "a.b"})).await.ok(201);
     let wanted = json!({"worker": "w", "types": ["index"], "wait_s": 30});
-    let waiting = two.post("/api/v1/leases", &who, &wanted);
-    let enqueueing = async {
-        // Node two's claims are decided in their order: when one that does not wait has its answer, the other
-        // has looked, has found nothing, and waits.
-        let at_once = json!({"worker": "v", "types": ["index"], "wait_s": 0});
-        assert_eq!(two.post("/api/v1/leases", &who, &at_once).await.ok(200)["leases"], json!([]));
-        one.enqueue(&who, json!({"type": "index"})).await
-    };
-    let began = Instant::now();
-    let (leases, job) = tokio::join!(waiting, enqueueing);
-    assert_eq!(leases.ok(200)["leases"][0]["job"]["id"], job["id"]);
-    assert!(began.elapsed() < Duration::from_secs(20), "it was not the end of the wait that brought it");
+    let mut took = Vec::new();
+    while took.len() < ROUNDS && took.iter().all(|took| *took >= LOOK_AGAIN) {
+        let waiting = two.post("/api/v1/leases", &who, &wanted);
+        let enqueueing = async {
+            // Node two's claims are decided in their order: when one that does not wait has its answer, the other
+            // has looked, has found nothing, and waits.
+            let at_once = json!({"worker": "v", "types": ["index"], "wait_s": 0});
+            assert_eq!(two.post("/api/v1/leases", &who, &at_once).await.ok(200)["leases"], json!([]));
+            one.enqueue(&who, json!({"type": "index"})).await
+        };
+        let began = Instant::now();
+        let (leases, job) = tokio::join!(waiting, enqueueing);
+        took.push(began.elapsed());
+        assert_eq!(leases.ok(200)["leases"][0]["job"]["id"], job["id"]);
+    }
+    assert!(took.iter().any(|took| *took < LOOK_AGAIN), "no round was shorter than a look again: {took:?}");
     one.close().await;
     two.close().await;
 }
