@@ -11,6 +11,7 @@
 
 mod advance;
 mod alone;
+mod arrays;
 mod cluster;
 mod codec;
 mod commit;
@@ -63,7 +64,7 @@ use pool::Pool;
 use time::StoreTime;
 use url::Target;
 
-/// What [`write::Arrays`] and the call's head come to.
+/// What [`arrays::Arrays`] and the call's head come to.
 const COMMIT_PARAMETERS: usize = 63;
 /// With what fires schedules besides.
 const FIRE_PARAMETERS: usize = COMMIT_PARAMETERS + 7;
@@ -125,9 +126,9 @@ impl PostgresStore {
             recent: Recent::default(),
             history,
             known: advance::Known::default(),
-            advance_sql: write::statement(advance::COLUMNS, "advance", advance::PARAMETERS),
-            commit_sql: write::statement(write::COLUMNS, "commit", COMMIT_PARAMETERS),
-            fire_sql: write::statement(write::COLUMNS, "fire", FIRE_PARAMETERS),
+            advance_sql: arrays::statement(advance::COLUMNS, "advance", advance::PARAMETERS),
+            commit_sql: arrays::statement(write::COLUMNS, "commit", COMMIT_PARAMETERS),
+            fire_sql: arrays::statement(write::COLUMNS, "fire", FIRE_PARAMETERS),
             report_sql: reports::statement(),
             node: Id(node),
             retained_to: Mutex::new(None),

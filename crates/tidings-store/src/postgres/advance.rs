@@ -8,10 +8,11 @@ use tidings_core::{Entropy, Epoch, Job, JobId, Subject, TenantId, Timestamp, Use
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    arrays::Arrays,
     codec::{self, Columns, Id, Json},
     job_row::state_code,
     plan::{Plan, PlannedJob, PlannedTenant},
-    write::{Arrays, Verdict, Written, epoch, head, micros, place},
+    write::{Verdict, Written, epoch, head, micros, place},
 };
 use crate::job_state::StateColumns;
 

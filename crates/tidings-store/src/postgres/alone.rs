@@ -47,7 +47,8 @@ impl Inner {
                 return self.commit_replay(lane, (tenant, *create), *endpoint, *what).await;
             }
             Command::Tenant { tenant, create, operation } => {
-                Call { tenant: Some(tenant), ..Call::of(operation, *create) }
+                let Some(call) = Call::of(operation, *create) else { return Ok(Err(goes_along())) };
+                Call { tenant: Some(tenant), ..call }
             }
             Command::PutOperatorKey(key) => Call { act: "put_key", key: Some(key), ..Call::default() },
             Command::RevokeOperatorKey(id) => {
@@ -60,7 +61,7 @@ impl Inner {
             | Command::Maintain(
                 Maintain::Rescue { .. } | Maintain::MoveOutbox { .. } | Maintain::Fire { .. },
             ) => {
-                return Ok(Err(CommandError::Rejected("this goes with others".into())));
+                return Ok(Err(goes_along()));
             }
         };
         self.administer(lane, &call).await
@@ -108,16 +109,43 @@ impl Inner {
     }
 }
 
+fn goes_along() -> CommandError {
+    CommandError::Rejected("this goes with others".into())
+}
+
 impl<'a> Call<'a> {
-    fn of(operation: &'a Operation, create: bool) -> Self {
-        match operation {
+    /// `None`: it is not what operators do to tenants and keys.
+    fn of(operation: &'a Operation, create: bool) -> Option<Self> {
+        Some(match operation {
             Operation::SetState(TenantState::Active) => Self { act: "activate", ..Self::default() },
             Operation::SetState(TenantState::Suspended) => Self { act: "suspend", ..Self::default() },
             Operation::Delete => Self { act: "delete", ..Self::default() },
             Operation::RenewEpoch => Self { act: "renew_epoch", ..Self::default() },
             Operation::PutKey(key) => Self { act: "put_key", create, key: Some(key), ..Self::default() },
             Operation::RevokeKey(id) => Self { act: "revoke_key", key_id: Some(*id), ..Self::default() },
-            _ => Self { act: "create", create: true, ..Self::default() },
-        }
+            Operation::Create => Self { act: "create", create: true, ..Self::default() },
+            Operation::Enqueue { .. }
+            | Operation::EnqueueLeased { .. }
+            | Operation::Publish { .. }
+            | Operation::Heartbeat { .. }
+            | Operation::Progress { .. }
+            | Operation::Complete { .. }
+            | Operation::Fail { .. }
+            | Operation::Release { .. }
+            | Operation::Cancel { .. }
+            | Operation::Retry { .. }
+            | Operation::PutSchedule { .. }
+            | Operation::PauseSchedule(_)
+            | Operation::ResumeSchedule(_)
+            | Operation::DeleteSchedule(_)
+            | Operation::PutEndpoint(_)
+            | Operation::ChangeEndpoint { .. }
+            | Operation::DeleteEndpoint(_)
+            | Operation::PauseEndpointsOf(_)
+            | Operation::Replay { .. }
+            | Operation::Report(_)
+            | Operation::Ensure
+            | Operation::RedeemTicket { .. } => return None,
+        })
     }
 }

@@ -19,9 +19,10 @@ use tidings_core::{
 
 use super::{
     Inner, advance,
+    arrays::Arrays,
     lane::Call,
     plan::Plan,
-    write::{self, Arrays, Written},
+    write::{self, Written},
 };
 use crate::{Command, CommandError, CommitError, Committed, Maintain, Operation, Outcome};
 use answer::{Answer, Settled};

@@ -4,14 +4,11 @@ use tidings_core::{
     Epoch, EventId, Seq, TenantId, Timestamp,
     webhook::{Attempt, AttemptFailure, Delivery, DisabledReason},
 };
-use tokio_postgres::{
-    Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{Row, types::Type};
 
 use super::{
+    arrays::{self, Arrays},
     codec::{self, Columns, Id},
-    pool::Parameter,
 };
 use crate::{Report, webhooks::stored::delivery_parts};
 
@@ -33,29 +30,12 @@ pub(super) struct Heard {
 }
 
 pub(super) fn statement() -> String {
-    let places: Vec<_> = (1..=PARAMETERS).map(|n| format!("${n}")).collect();
-    format!("SELECT verdicts, seqs, times, epochs, data, now FROM tidings.report({})", places.join(", "))
-}
-
-/// The arrays of a call, borrowed from what was said.
-pub(super) struct Arrays<'a> {
-    columns: Vec<(Box<dyn Column + 'a>, Type)>,
-}
-
-/// A parameter that may be handed to another thread.
-trait Column: ToSql + Send + Sync {
-    fn as_parameter(&self) -> &(dyn ToSql + Sync);
-}
-
-impl<T: ToSql + Send + Sync> Column for T {
-    fn as_parameter(&self) -> &(dyn ToSql + Sync) {
-        self
-    }
+    arrays::statement("verdicts, seqs, times, epochs, data, now", "report", PARAMETERS)
 }
 
 impl<'a> Arrays<'a> {
-    pub(super) fn of(said: &'a [Said<'a>]) -> Self {
-        let mut arrays = Self { columns: Vec::with_capacity(PARAMETERS) };
+    pub(super) fn said(said: &'a [Said<'a>]) -> Self {
+        let mut arrays = Self::with_capacity(PARAMETERS);
         arrays.reports(said);
         arrays.attempts(&flat(said, |report| &report.attempts));
         arrays.deliveries(&flat(said, |report| &report.deliveries));
@@ -63,14 +43,6 @@ impl<'a> Arrays<'a> {
         arrays.push(Type::INT4_ARRAY, delivered.iter().map(|(place, _)| *place));
         arrays.push(Type::INT8_ARRAY, delivered.iter().map(|(_, seq)| seq.get() as i64));
         arrays
-    }
-
-    pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
-        self.columns.iter().map(|(column, column_type)| (column.as_parameter(), column_type.clone()))
-    }
-
-    fn push<T: ToSql + Send + Sync + 'a>(&mut self, column_type: Type, values: impl Iterator<Item = T>) {
-        self.columns.push((Box::new(values.collect::<Vec<T>>()), column_type));
     }
 
     fn reports(&mut self, said: &'a [Said<'a>]) {

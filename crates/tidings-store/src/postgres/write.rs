@@ -4,10 +4,10 @@ use tidings_core::{Epoch, Job, JobId, NewEvent, Seq, Subject, Timestamp, UniqueK
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    arrays::Arrays,
     codec::{self, Columns, Id, Json},
     job_row::state_code,
     plan::{Plan, UnitNo},
-    pool::Parameter,
 };
 use crate::job_state::StateColumns;
 
@@ -90,31 +90,9 @@ impl Verdict {
     }
 }
 
-/// The arrays of a call, borrowed from its plan.
-pub(super) struct Arrays<'p> {
-    columns: Vec<(Box<dyn Column + 'p>, Type)>,
-}
-
-/// A parameter that may be handed to another thread.
-trait Column: tokio_postgres::types::ToSql + Send + Sync {
-    fn as_parameter(&self) -> &(dyn tokio_postgres::types::ToSql + Sync);
-}
-
-impl<T: tokio_postgres::types::ToSql + Send + Sync> Column for T {
-    fn as_parameter(&self) -> &(dyn tokio_postgres::types::ToSql + Sync) {
-        self
-    }
-}
-
 /// What `tidings.commit` and `tidings.fire` return, in the order that [`read`] reads.
 pub(super) const COLUMNS: &str =
     "verdicts, bases, times, repeats, outcomes, outcome_bases, outcome_times, now, epochs";
-
-/// The statement: with so many parameters.
-pub(super) fn statement(columns: &str, function: &str, parameters: usize) -> String {
-    let places: Vec<_> = (1..=parameters).map(|n| format!("${n}")).collect();
-    format!("SELECT {columns} FROM tidings.{function}({})", places.join(", "))
-}
 
 impl<'p> Arrays<'p> {
     /// `epochs`: what the histories of tenants are called that this call makes.
@@ -130,31 +108,6 @@ impl<'p> Arrays<'p> {
             arrays.schedules(plan);
         }
         arrays
-    }
-
-    pub(super) fn with_capacity(columns: usize) -> Self {
-        Self { columns: Vec::with_capacity(columns) }
-    }
-
-    pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
-        self.columns.iter().map(|(column, column_type)| (column.as_parameter(), column_type.clone()))
-    }
-
-    pub(super) fn push<T>(&mut self, column_type: Type, values: impl Iterator<Item = T>)
-    where
-        T: tokio_postgres::types::ToSql + Send + Sync + 'p,
-    {
-        self.columns.push((Box::new(values.collect::<Vec<T>>()), column_type));
-    }
-
-    /// A column that is null as a whole where it holds nothing else: nothing of it is sent or taken apart.
-    pub(super) fn push_sparse<T>(&mut self, column_type: Type, values: impl Iterator<Item = Option<T>>)
-    where
-        T: tokio_postgres::types::ToSql + Send + Sync + 'p,
-    {
-        let values: Vec<Option<T>> = values.collect();
-        let values = values.iter().any(Option::is_some).then_some(values);
-        self.columns.push((Box::new(values), column_type));
     }
 
     fn tenants(&mut self, plan: &'p Plan, epochs: &'p [Option<Epoch>]) {

@@ -7,7 +7,8 @@ use tidings_core::{Event, EventBody, EventId, EventType, NewEvent, RawJson, Tena
 use super::{
     super::{
         Inner,
-        reports::{self, Arrays, Heard, Said},
+        arrays::Arrays,
+        reports::{self, Heard, Said},
     },
     Progress,
 };
@@ -55,7 +56,7 @@ impl Inner {
             })
             .collect();
         let injected = self.time.injected();
-        let arrays = Arrays::of(&said);
+        let arrays = Arrays::said(&said);
         let mut parameters: Vec<super::super::pool::Parameter<'_>> = vec![(&injected, super::INT8)];
         parameters.extend(arrays.parameters());
         let row = self.lanes.call(lane, &*self.report_sql, &parameters).await?;
