@@ -21,7 +21,10 @@ use async_trait::async_trait;
 use tidings_core::{Clock, JobType};
 
 use crate::Store;
-pub use moving::{a_running_job_moves_with_the_rest_of_its_lease, tenants_move_with_their_numbers};
+pub use moving::{
+    a_running_job_moves_with_the_rest_of_its_lease, an_import_goes_on_where_an_outage_moved_leases,
+    tenants_move_with_their_numbers,
+};
 #[cfg(test)]
 pub(crate) use webhook_reports::{attempt, retrying};
 #[cfg(test)]

@@ -100,6 +100,29 @@ pub async fn a_running_job_moves_with_the_rest_of_its_lease(
     target.complete("acme", job, 1).await.expect("its worker reports, and is not fenced off");
 }
 
+/// An import that was cut off goes on, though an outage has moved the leases that it had put. For stores that servers
+/// share.
+pub async fn an_import_goes_on_where_an_outage_moved_leases(
+    source: World,
+    target: World,
+    into: Arc<dyn Import>,
+) {
+    source.enqueue("acme", work()).await;
+    let job = source.lease("acme").await.id;
+    // Jobs are put before events, and both by the hundreds.
+    source.publish("acme", 800).await;
+    let archive = archive_of(&source, &FROM).await;
+    let cut = read(&archive[..archive.len() - 2], &*into, &*target.store).await.expect_err("it was cut off");
+    assert!(matches!(cut, ImportError::CutOff), "{cut:?}");
+    let before = lease_end(&target, job).await;
+    let cluster = target.store.cluster().expect("servers share it");
+    cluster.beat().await.expect("beats");
+    target.clock.advance(Duration::from_hours(1));
+    cluster.beat().await.expect("beats");
+    assert_eq!(lease_end(&target, job).await.since(before), Duration::from_hours(1));
+    read(&archive, &*into, &*target.store).await.expect("the rest is taken in");
+}
+
 async fn lease_end(world: &World, job: JobId) -> Timestamp {
     match world.job("acme", job).await.state {
         JobState::Running { lease, .. } => lease.expires_at,

@@ -124,6 +124,12 @@ async fn an_embedded_stores_running_jobs_move_in() {
     conformance::a_running_job_moves_with_the_rest_of_its_lease(source, target, store).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_goes_on_after_an_outage() {
+    let (source, target, store) = movers().await;
+    conformance::an_import_goes_on_where_an_outage_moved_leases(source, target, store).await;
+}
+
 /// The suite's stores are given a clock; a server's read the database's, and as the role that may do least.
 #[tokio::test]
 async fn queues_are_counted_by_the_databases_clock() {
