@@ -4,6 +4,7 @@
 //!   each of them gets every event once and in order.
 //! - [`idle`] holds connections open and reads the server's memory.
 //! - [`jobs`] enqueues, leases and completes.
+//! - [`fairness`] is one tenant's paced load while another one floods.
 //! - [`webhooks`] publishes and receives what comes out as webhooks; [`backlog`] has them wait.
 //!
 //! Each takes a [`Target`] and returns a serialisable report; a report's `objection` says why it proves
@@ -13,6 +14,7 @@
 mod backlog;
 mod clock;
 mod crowd;
+mod fairness;
 mod fanout;
 mod hop;
 mod http;
@@ -34,6 +36,7 @@ pub(crate) mod websocket;
 
 pub use backlog::{BacklogLoad, BacklogReport, backlog};
 pub use clock::Ticker;
+pub use fairness::{Answers, FairnessLoad, FairnessReport, FloodLoad, FloodReport, fairness};
 pub use fanout::{FanoutLoad, FanoutReport, OFFERED_MIN, fanout};
 pub use hop::{HopLoad, HopReport, hop};
 pub use http::Refusal;

@@ -95,12 +95,26 @@ impl Subject {
         let mut child = Child::spawn(&mut command, &log)?;
         let bound = wait_until_bound(&mut child, &data.join("server.json"))
             .with_context(|| format!("{} did not start:\n{}", program.display(), tail(&log)))?;
-        let token = token(shared.command(program), &data)?;
+        let token = token(shared.command(program), &data, TENANT)?;
         let target = Target::tidings(&bound.url, &token, None)?;
         // The tenant is there before the load: making tenants is limited, and a thousand subscribers
         // that arrive at one that is not there yet are refused.
         publish_once(&target).context("publishing the event that makes the tenant")?;
         Ok(Self { child, target })
+    }
+
+    /// A further tenant of a server that was started in `folder`.
+    pub(crate) fn tenant(
+        &self,
+        shared: &Shared,
+        program: &Path,
+        folder: &Path,
+        name: &str,
+    ) -> anyhow::Result<Target> {
+        let token = token(shared.command(program), &folder.join("data"), name)?;
+        let target = Target::tidings(&format!("http://{}", self.target.addr), &token, None)?;
+        publish_once(&target).with_context(|| format!("publishing the event that makes {name}"))?;
+        Ok(target)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -130,9 +144,9 @@ fn wait_until_bound(child: &mut Child, file: &PathBuf) -> anyhow::Result<Bound> 
     }
 }
 
-fn token(mut command: Command, data: &Path) -> anyhow::Result<String> {
+fn token(mut command: Command, data: &Path, tenant: &str) -> anyhow::Result<String> {
     command
-        .args(["token", "--tenant", TENANT, "--user", "bench", "--scope", SCOPES, "--ttl", "12h", "--data"])
+        .args(["token", "--tenant", tenant, "--user", "bench", "--scope", SCOPES, "--ttl", "12h", "--data"])
         .arg(data);
     let output = command.output().context("running `tidings token`")?;
     if !output.status.success() {

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commit;
+mod fairness;
 mod fanout;
 mod idle;
 mod jobs;
@@ -67,6 +68,8 @@ pub enum Benchmark {
     Webhooks,
     /// The memory of webhooks that wait, and how long delivering them takes.
     WebhookBacklog,
+    /// One tenant's latencies alone and beside another tenant's flood, on both stores.
+    Fairness,
     All,
 }
 
@@ -84,6 +87,7 @@ impl Benchmark {
                         Self::Bus,
                         Self::Webhooks,
                         Self::WebhookBacklog,
+                        Self::Fairness,
                     ])
                     .collect()
             }
@@ -103,6 +107,7 @@ impl Benchmark {
             Self::Bus => cluster::run(options),
             Self::Webhooks => webhooks::run(options).map(|o| vec![o]),
             Self::WebhookBacklog => webhooks::backlogs(options).map(|o| vec![o]),
+            Self::Fairness => fairness::run(options),
             Self::All => {
                 let mut outcomes = Vec::new();
                 for one in self.each() {

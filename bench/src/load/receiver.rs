@@ -106,7 +106,6 @@ impl Receivers {
         &self.inboxes
     }
 
-    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.sockets.len()
     }
