@@ -115,8 +115,8 @@ pub type Term = u64;
 pub struct Seen {
     /// The last batch of each writer.
     pub(crate) writers: std::collections::HashMap<[u8; 16], i64>,
-    /// Whether there was a first look.
-    pub(crate) started: bool,
+    /// How many writers the first look found, where there was one.
+    pub(crate) found: Option<usize>,
 }
 
 /// The heads that moved.

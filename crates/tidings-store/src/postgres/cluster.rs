@@ -18,8 +18,8 @@ use crate::{Beat, Cluster, ClusterError, Duty, Moves, PlacesAsked, PlacesGiven, 
 const GRACE: Duration = Duration::from_secs(3);
 /// A term ends so long after its last renewal.
 const TERM: Duration = Duration::from_secs(10);
-/// Writers that are remembered, most of them gone for good: with more, this node looks at all anew.
-const WRITERS_MAX: usize = 4_096;
+/// So many more writers than a first look found have come, and gone for the most part: with more, there is another.
+const GONE_MAX: usize = 4_096;
 /// Batches of one writer that one look takes.
 const MOVES_MAX: i32 = 1_000;
 
@@ -33,7 +33,7 @@ impl Cluster for PostgresStore {
         let now = self.0.time.injected();
         let rows = self
             .0
-            .pool
+            .work
             .query(
                 "WITH clock AS (SELECT coalesce($2, tidings.micros()) AS now)
                  SELECT max(n.alive_at), min(clock.now - n.alive_at) FROM clock, tidings.nodes n
@@ -54,7 +54,7 @@ impl Cluster for PostgresStore {
     async fn moves(&self, seen: &mut Seen) -> Result<Moves, ClusterError> {
         let writers: Vec<Id> = seen.writers.keys().map(|name| Id(*name)).collect();
         let numbers: Vec<i64> = seen.writers.values().copied().collect();
-        if !seen.started || seen.writers.len() > WRITERS_MAX {
+        if seen.found.is_none_or(|found| seen.writers.len() > found + GONE_MAX) {
             seen.writers.clear();
             return Ok(self.first_look(seen).await?);
         }
@@ -175,7 +175,7 @@ impl PostgresStore {
             let at = Columns::of(row);
             seen.writers.insert(at.get::<Id>(0)?.0, at.get(1)?);
         }
-        seen.started = true;
+        seen.found = Some(rows.len());
         Ok(Moves { heads: Vec::new(), complete: false })
     }
 }

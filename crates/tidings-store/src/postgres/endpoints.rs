@@ -111,7 +111,7 @@ impl Inner {
         id: EndpointId,
     ) -> Result<(Option<TenantState>, Seq, Option<Endpoint>), Fault> {
         let rows = self
-            .pool
+            .work
             .query(
                 concat!(
                     "SELECT tenant_state, head, ",

@@ -21,7 +21,7 @@ impl Inner {
         let limits: Vec<Option<i32>> = sorted().map(|a| a.limit.map(number)).collect();
         let now = self.time.injected();
         let rows = self
-            .pool
+            .work
             .query(
                 "SELECT given, elsewhere FROM tidings.take_places($1, $2, $3, $4, $5, $6, $7, $8)",
                 &[

@@ -140,3 +140,37 @@ async fn a_node_makes_do_with_the_connections_that_it_gets() {
         read.await.expect("ends").expect("reads");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_reads_hold_up_neither_changes_nor_what_nodes_share() {
+    let (name, url) = named_database();
+    let store = open(PostgresConfig { connections: 6, lanes: 1, ..PostgresConfig::new(&url) }).await;
+    store.commit(0, &Batch { commands: vec![publish("acme", 1)] }).await.expect("commits");
+    let reads: Vec<_> = (0..8)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.read("SELECT pg_sleep(60)", &[]).await.is_ok() })
+        })
+        .collect();
+    let slow = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT pg_sleep(60)'";
+    while SERVER.psql(&name, slow).trim() != "3" {
+        tokio::task::yield_now().await;
+    }
+    let claim = Command::Claim(crate::Claim {
+        tenants: tidings_core::Tenants::All,
+        worker: tidings_core::WorkerName::new("w").expect("valid"),
+        types: vec!["work".parse().expect("valid")],
+        max: 1,
+        length: std::time::Duration::from_secs(30),
+    });
+    store
+        .commit(0, &Batch { commands: vec![claim] })
+        .await
+        .expect("looks")
+        .outcomes
+        .remove(0)
+        .expect("claims");
+    crate::Cluster::beat(&store).await.expect("says that it lives");
+    assert_eq!(SERVER.psql(&name, slow).trim(), "3", "they still read");
+    reads.iter().for_each(tokio::task::JoinHandle::abort);
+}
