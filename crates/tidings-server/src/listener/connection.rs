@@ -56,8 +56,12 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<S
             )
         }
     });
-    let io = TokioIo::new(Tap { stream, handoff: handoff.clone(), answering: answering.clone(), framing });
-    let header_timeout = shared.settings.get().limits.header_timeout.0;
+    let settings = shared.settings.get();
+    let (header_timeout, stall) = (settings.limits.header_timeout.0, settings.live.stall.0);
+    drop(settings);
+    let (handing, answers) = (handoff.clone(), answering.clone());
+    let io =
+        TokioIo::new(Tap { stream, handoff: handing, answering: answers, framing, stall, stalled: None });
     let mut hyper = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)

@@ -3,27 +3,39 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Sleep,
 };
 
 use super::{answering::Answering, framing::Framing, handoff::Handoff, unfit};
 
-/// The socket as hyper sees it: tells what has been written, shows what is read to the scanner, and keeps back
-/// what hyper answers by itself.
+/// The socket as hyper sees it: tells what has been written, shows what is read to the scanner, keeps back
+/// what hyper answers by itself, and ends the connection of a client that takes nothing of an answer for too long.
 #[derive(Debug)]
 pub(super) struct Tap {
     pub(super) stream: TcpStream,
     pub(super) handoff: Arc<Handoff>,
     pub(super) answering: Arc<Answering>,
     pub(super) framing: Arc<Framing>,
+    /// How long the socket may take nothing. Hyper has no such limit: an answer that nobody reads would keep its place.
+    pub(super) stall: Duration,
+    /// There while the socket takes nothing.
+    pub(super) stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tap {
-    fn seen(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn seen(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            let stall = self.stall;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+            return stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.stalled = None;
         if matches!(written, Poll::Ready(Ok(n)) if n > 0) {
             self.handoff.wrote();
         }
@@ -59,7 +71,7 @@ impl AsyncWrite for Tap {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.seen(written)
+        self.seen(written, cx)
     }
 
     fn poll_write_vectored(
@@ -71,7 +83,7 @@ impl AsyncWrite for Tap {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.seen(written)
+        self.seen(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
