@@ -1,0 +1,118 @@
+"""deploy/nginx/tidings.conf in a real nginx before a real server: ports, paths, the upstream and what a test scales down are all that
+is changed of the template."""
+
+import contextlib
+import http.client
+import json
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import time
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PATIENCE = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(what: str, ask):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, InvalidStatus, ConnectionClosed):
+            answer = ask()
+            if answer:
+                return answer
+        time.sleep(0.02)
+    raise AssertionError(f"not in time: {what}")
+
+
+class Site:
+    """Both in `work`, until `programs` ends them. `settings` are Tidings' and `pace` replaces nginx's directives by name."""
+
+    def __init__(self, binary: str, work: pathlib.Path, programs: contextlib.ExitStack, settings: list[str], pace=None):
+        self.binary, self.work, self.programs = str(pathlib.Path(binary).resolve()), work, programs
+        self.settings, self.pace = settings, pace or {}
+        self.backend, self.ops, self.plain, self.port = free_port(), free_port(), free_port(), free_port()
+        self.tls = ssl.create_default_context()
+        self.start_tidings()
+        self.token = subprocess.run(
+            [self.binary, "token", "--data", "data", "--tenant", "acme", "--scope", "events:read events:publish"],
+            cwd=work, check=True, capture_output=True, text=True).stdout.strip()
+        self.start_nginx()
+
+    def run(self, command: list[str], log: str) -> subprocess.Popen:
+        process = subprocess.Popen(command, cwd=self.work, stdin=subprocess.DEVNULL,
+                                   stdout=open(self.work / log, "ab"), stderr=subprocess.STDOUT)
+        self.programs.callback(process.wait)
+        self.programs.callback(process.kill)
+        return process
+
+    def start_tidings(self) -> None:
+        command = [self.binary, "serve", "--data", "data", "--listen", f"127.0.0.1:{self.backend}", "--ops-listen", f"127.0.0.1:{self.ops}"]
+        self.tidings = self.run(command + [word for each in self.settings for word in ("--set", each)], "tidings.log")
+        eventually("Tidings is ready", self.is_ready)
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.backend, timeout=PATIENCE)
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+
+    def start_nginx(self) -> None:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+             "-subj", "/CN=tidings.example.com", "-addext", "subjectAltName=DNS:tidings.example.com",
+             "-keyout", "tidings.key", "-out", "tidings.crt"], cwd=self.work, check=True, capture_output=True)
+        self.tls.load_verify_locations(self.work / "tidings.crt")
+        site = (ROOT / "deploy/nginx/tidings.conf").read_text()
+        for pattern, text in [
+            (r"(?m)^ *listen \[::\].*\n", ""),
+            (r"listen 80;", f"listen 127.0.0.1:{self.plain};"),
+            (r"listen 443 ssl;", f"listen 127.0.0.1:{self.port} ssl;"),
+            (r"server 127\.0\.0\.1:3000", f"server 127.0.0.1:{self.backend}"),
+            (r"/etc/nginx/tls", str(self.work)),
+            *((rf"\b{name}( +)[0-9a-z]+;", rf"{name}\g<1>{value};") for name, value in self.pace.items()),
+        ]:
+            site, count = re.subn(pattern, text, site)
+            assert count, f"the template has no {pattern}"
+        (self.work / "site.conf").write_text(site)
+        paths = "".join(f"{name}_temp_path {self.work}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.work / "nginx.conf").write_text(
+            f"user root; daemon off; pid {self.work}/pid; error_log stderr;\nevents {{ worker_connections 4096; }}\n"
+            f"http {{ access_log off; {paths} include {self.work}/site.conf; }}\n")
+        self.run(["nginx", "-c", str(self.work / "nginx.conf")], "nginx.log")
+        eventually("nginx listens", lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True)
+
+    def wire(self, source: str) -> socket.socket:
+        """A TLS connection from an address of its own."""
+        plain = socket.create_connection(("127.0.0.1", self.port), PATIENCE, source_address=(source, 0))
+        return self.tls.wrap_socket(plain, server_hostname="tidings.example.com")
+
+    def ask(self, method: str, path: str, body=None, source="127.0.0.10", headers=()) -> http.client.HTTPResponse:
+        connection = http.client.HTTPSConnection("tidings.example.com", timeout=PATIENCE)
+        connection.sock = self.wire(source)
+        connection.request(method, path, body, {"Authorization": f"Bearer {self.token}", **dict(headers)})
+        return connection.getresponse()
+
+    def publish(self, data) -> None:
+        reply = self.ask("POST", "/api/v1/events", json.dumps({"type": "note.created", "data": data}),
+                         headers={"Content-Type": "application/json"})
+        assert reply.status in (200, 201), (reply.status, reply.read())
+
+    def websocket(self, source: str, query="", headers=()):
+        headers = {"Authorization": f"Bearer {self.token}", **dict(headers)}
+        return connect(f"wss://tidings.example.com/api/v1/ws{query}", sock=plain(self, source), ssl=self.tls,
+                       server_hostname="tidings.example.com", additional_headers=headers, subprotocols=["tidings.v1"],
+                       open_timeout=PATIENCE, max_size=None)
+
+
+def plain(site: Site, source: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", site.port), PATIENCE, source_address=(source, 0))
