@@ -6,6 +6,7 @@ mod crash;
 mod credentials;
 mod flood;
 mod hand_over;
+mod handshakes;
 mod image;
 mod interop;
 mod isolation;
