@@ -36,8 +36,12 @@ pub(crate) struct Crowd {
 }
 
 /// A socket that is connecting. It ends with a reset, so that no port stays in `TIME_WAIT`.
-pub(crate) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect(target: &Target) -> io::Result<TcpStream> {
+    let addr = target.addr;
     let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+    if let Some(from) = target.from {
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+    }
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
@@ -69,7 +73,7 @@ impl Crowd {
         let (mut streaming, mut waiting) = (0, Vec::new());
         while streaming < count {
             while waiting.len() < CONNECTING_MAX && crowd.subscribers.len() < count {
-                let mut stream = connect(target.addr).context("connecting a subscriber")?;
+                let mut stream = connect(target).context("connecting a subscriber")?;
                 let token = crowd.subscribers.len();
                 poll.registry().register(
                     &mut stream,

@@ -89,7 +89,7 @@ pub fn jobs(load: &JobLoad) -> anyhow::Result<JobReport> {
     let crowd = Crowd::connect(&mut poll, &load.target, Transport::WebSocket, 1)?;
     let mut connections = Vec::new();
     for role in load.roles() {
-        let mut stream = connect(load.target.addr).context("connecting")?;
+        let mut stream = connect(&load.target).context("connecting")?;
         let token = Token(connections.len() + 1);
         poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         connections.push((role, HttpConnection::new(stream)));

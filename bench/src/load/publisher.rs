@@ -68,7 +68,7 @@ impl Publishers {
     ) -> anyhow::Result<Self> {
         let mut all = Vec::with_capacity(connections);
         for i in 0..connections {
-            let mut stream = connect(target.addr).context("connecting a publisher")?;
+            let mut stream = connect(target).context("connecting a publisher")?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(first_token + i), interest)?;
             all.push(HttpConnection::new(stream));

@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 
 use anyhow::{Context as _, bail};
 
@@ -11,6 +11,8 @@ pub struct Target {
     /// Further header lines of every request, each with its line end.
     pub headers: String,
     pub dialect: Dialect,
+    /// The address that its connections come from, one of 127.0.0.0/8; `None`: the system's choice.
+    pub from: Option<Ipv4Addr>,
 }
 
 /// What a server's routes and messages look like.
@@ -54,12 +56,12 @@ impl Target {
         if let Some(tenant) = tenant {
             headers.extend(["X-Tidings-Tenant: ", tenant, "\r\n"]);
         }
-        Ok(Self { addr, host: host.to_owned(), headers, dialect: Dialect::Tidings })
+        Ok(Self { addr, host: host.to_owned(), headers, dialect: Dialect::Tidings, from: None })
     }
 
     /// One of the references.
     pub fn plain(addr: SocketAddr) -> Self {
-        Self { addr, host: addr.to_string(), headers: String::new(), dialect: Dialect::Plain }
+        Self { addr, host: addr.to_string(), headers: String::new(), dialect: Dialect::Plain, from: None }
     }
 
     /// The request that opens a stream.

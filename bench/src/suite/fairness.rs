@@ -1,6 +1,6 @@
 //! What a tenant with little to do has of the server, alone and beside one that does too much of everything.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use tidings_testkit::Postgres;
 
@@ -19,15 +19,26 @@ const OF_ALONE: f64 = 2.0;
 const PUBLISHES_PER_S: f64 = 50.0;
 const JOBS_PER_S: f64 = 10.0;
 
-const PLAIN: [&str; 2] = ["webhooks.rate_per_tenant=off", "webhooks.allow_cidrs=[\"127.0.0.0/8\"]"];
+/// As shipped, but for the rate of webhooks: the quiet tenant's own would wait for it.
+const SHIPPED: [&str; 5] = [
+    "limits.connections_per_ip=10",
+    "limits.connections_per_user=5",
+    "limits.upgrades_per_ip=10/s",
+    "webhooks.rate_per_tenant=off",
+    "webhooks.allow_cidrs=[\"127.0.0.0/8\"]",
+];
 
-/// The limits of docs/limits.md that bound a tenant, each above what the quiet one needs. Its address is the flood's as
-/// well, but it begins no streams after its first.
-const LIMITED: [&str; 7] = [
+/// Where the flood comes from.
+const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// The limits of docs/limits.md that bound a tenant, each above what the quiet one needs.
+const LIMITED: [&str; 9] = [
     "limits.requests_per_tenant=500/s",
     "limits.publishes_per_tenant=200/s",
     "limits.enqueues_per_tenant=50/s",
     "limits.connections_per_tenant=100",
+    "limits.connections_per_ip=10",
+    "limits.connections_per_user=5",
     "limits.upgrades_per_ip=10/s",
     "webhooks.rate_per_tenant=6000/m",
     "webhooks.allow_cidrs=[\"127.0.0.0/8\"]",
@@ -44,18 +55,18 @@ enum Beside {
     Nobody,
     /// The flood, with the limits of tenants set.
     Limited,
-    /// The flood, and nothing limits a tenant.
-    Unlimited,
+    /// The flood, and the limits as shipped: none of a tenant's rates.
+    Shipped,
 }
 
-const CONTENDERS: [Beside; 3] = [Beside::Nobody, Beside::Limited, Beside::Unlimited];
+const CONTENDERS: [Beside; 3] = [Beside::Nobody, Beside::Limited, Beside::Shipped];
 
 impl Beside {
     const fn name(self) -> &'static str {
         match self {
             Self::Nobody => "alone",
             Self::Limited => "beside a flood, tenants limited",
-            Self::Unlimited => "beside a flood, no limits of tenants",
+            Self::Shipped => "beside a flood, limits as shipped",
         }
     }
 }
@@ -115,12 +126,13 @@ fn measure(options: &Options, store: Store, beside: Beside) -> anyhow::Result<Fa
     let shared =
         Shared { store: postgres.as_ref().map(|postgres| postgres.database("fairness")), redis: None };
     let scratch = Scratch::create(&options.folder)?;
-    let settings: &[&str] = if beside == Beside::Unlimited { &PLAIN } else { &LIMITED };
+    let settings: &[&str] = if beside == Beside::Shipped { &SHIPPED } else { &LIMITED };
     let subject = Subject::start_on(&shared, &options.server, scratch.path(), settings)?;
     let flood = match beside {
         Beside::Nobody => None,
-        Beside::Limited | Beside::Unlimited => {
-            let target = subject.tenant(&shared, &options.server, scratch.path(), "flood")?;
+        Beside::Limited | Beside::Shipped => {
+            let mut target = subject.tenant(&shared, &options.server, scratch.path(), "flood")?;
+            target.from = Some(FLOOD);
             Some(FloodLoad {
                 target,
                 publishers: 32,

@@ -1,10 +1,12 @@
-//! Where a request comes from, and what one address may begin: so many streams at once, and so many upgrades in
-//! a while. Refused before anything of the request is looked at but its path and its headers of addresses.
+//! Where a request comes from, and what one address may begin: so many streams at once, so many upgrades in
+//! a while, and so many connections that are no streams. Refused before anything of the request is looked at but its path and
+//! its headers of addresses; a connection before anything of it is read.
 
+mod connections;
 mod forwarded;
+mod held;
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
@@ -13,9 +15,7 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use http::HeaderMap;
-use parking_lot::Mutex;
 use tidings_core::{Clock, Exceeded, Quota};
 
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     rates::Rates,
     settings::Settings,
 };
+
+pub(crate) use connections::Connections;
+use held::{Held, Place};
 
 /// Addresses whose upgrades are counted at one time.
 const ADDRESSES_MAX: usize = 65_536;
@@ -36,8 +39,8 @@ struct Shared {
     settings: Settings,
     clock: Arc<dyn Clock>,
     upgrades: Rates<Address>,
-    /// As many as streams are open or being opened.
-    streams: Mutex<HashMap<Address, u32, RandomState>>,
+    /// Streams that are open or being opened.
+    streams: Arc<Held<Address>>,
     warned: AtomicBool,
 }
 
@@ -49,13 +52,7 @@ struct Address(IpAddr);
 /// its clones is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressPlace {
-    _place: Arc<Place>,
-}
-
-#[derive(Debug)]
-struct Place {
-    of: Address,
-    addresses: Addresses,
+    _place: Arc<Place<Address>>,
 }
 
 impl Addresses {
@@ -64,7 +61,7 @@ impl Addresses {
             settings,
             clock,
             upgrades: Rates::new(ADDRESSES_MAX),
-            streams: Mutex::default(),
+            streams: Arc::default(),
             warned: AtomicBool::new(false),
         }))
     }
@@ -100,14 +97,9 @@ impl Addresses {
             let spent = self.0.upgrades.spend(of, Quota::twice(rate.0), 1, self.0.clock.now());
             spent.map_err(|Exceeded(wait)| too_fast(wait))?;
         }
-        let mut streams = self.0.streams.lock();
-        let open = streams.entry(of).or_default();
-        if let Some(limit) = limits.connections_per_ip.0.filter(|limit| *open >= *limit) {
-            return Err(too_many(limit));
-        }
-        *open += 1;
-        drop(streams);
-        Ok(AddressPlace { _place: Arc::new(Place { of, addresses: self.clone() }) })
+        let limit = limits.connections_per_ip.0;
+        let place = self.0.streams.take(of, limit).ok_or_else(|| too_many(limit.unwrap_or_default()))?;
+        Ok(AddressPlace { _place: Arc::new(place) })
     }
 }
 
@@ -123,17 +115,6 @@ impl Address {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Addresses")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut streams = self.addresses.0.streams.lock();
-        let Some(open) = streams.get_mut(&self.of) else { return };
-        *open -= 1;
-        if *open == 0 {
-            streams.remove(&self.of);
-        }
     }
 }
 
@@ -189,7 +170,7 @@ mod tests {
         drop(held);
         assert!(addresses.admit(ip("192.0.2.1")).is_ok());
         drop((again, six));
-        assert!(addresses.0.streams.lock().is_empty(), "nobody is remembered who has gone");
+        assert!(addresses.0.streams.is_empty(), "nobody is remembered who has gone");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What every request passes, outermost first: its id, the rendering of problems, metrics, whether it is HTTP of one
+//! What every request passes, outermost first: its id, the rendering of problems, the delay of a 429, metrics, whether it is HTTP of one
 //! meaning, how many are being answered, the limits of its address, what is told of quotas, panics, CORS, the encoding of its body.
 //! Then the route; there credential, scope and look-up, in this order.
 
@@ -8,6 +8,7 @@ mod encoding;
 mod in_flight;
 mod observe;
 mod panics;
+mod refusal;
 mod unfit;
 
 use axum::{Router, middleware};
@@ -30,6 +31,7 @@ impl App {
         let layers = ServiceBuilder::new()
             .layer(middleware::from_fn(request_id::assign))
             .layer(middleware::from_fn(problem::render))
+            .layer(middleware::from_fn_with_state(self.settings().clone(), refusal::delay))
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
             .layer(middleware::from_fn(unfit::refuse))
             .layer(middleware::from_fn_with_state(InFlight::new(self.settings()), in_flight::limit))

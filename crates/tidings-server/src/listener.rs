@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{metrics::Metrics, settings::Settings};
+use crate::{addresses::Connections, metrics::Metrics, settings::Settings};
 
 pub(crate) use handoff::Takeover;
 pub(crate) use socket::{BoundSocket, Owner};
@@ -51,6 +51,9 @@ pub(crate) struct ListenerConfig {
     /// Trusted proxies say in front of each connection for whom they speak.
     pub(crate) proxy_protocol: bool,
 }
+
+/// One address may have one of so many shares of the connections.
+const SHARES: usize = 4;
 
 impl Default for ListenerConfig {
     fn default() -> Self {
@@ -100,9 +103,11 @@ impl Listener {
         stop: Stop,
     ) {
         let tracker = TaskTracker::new();
+        let share = u32::try_from(self.config.connections / SHARES).unwrap_or(u32::MAX).max(1);
         let shared = Arc::new(Shared {
             router,
             delivery,
+            connections: Connections::new(settings.clone(), share),
             settings,
             metrics,
             places: Arc::new(Semaphore::new(self.config.connections)),
@@ -120,6 +125,7 @@ impl Listener {
 struct Shared {
     router: Router,
     delivery: Delivery,
+    connections: Connections,
     settings: Settings,
     metrics: Metrics,
     places: Arc<Semaphore>,

@@ -65,6 +65,8 @@ pub struct JournalConfig {
     pub batch_max: usize,
     /// Bytes of one batch, about; a single command may be larger.
     pub batch_bytes_max: usize,
+    /// While others wait, a tenant has at most one of so many shares of a batch's commands and bytes, and one command in any case.
+    pub batch_shares: usize,
 }
 
 impl Default for JournalConfig {
@@ -75,6 +77,7 @@ impl Default for JournalConfig {
             tenant_queue_max: 2_048,
             batch_max: 512,
             batch_bytes_max: 4 << 20,
+            batch_shares: 8,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     net::Ipv4Addr,
-    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -25,13 +24,6 @@ const fn transport(n: usize) -> Live {
 /// The `n`th of two hundred addresses of this machine.
 const fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 7, (n % 200) as u8 + 1)
-}
-
-/// Has the system give this process as many descriptors as it may: a thousand connections take a shell's usual share.
-fn take_descriptors() {
-    let pid = std::process::id().to_string();
-    let status = Command::new("prlimit").args(["--pid", &pid, "--nofile=4096:"]).status();
-    assert!(status.expect("prlimit is there (Debian: util-linux)").success(), "4,096 descriptors are needed");
 }
 
 fn publish(api: &Api) -> u64 {
@@ -72,7 +64,7 @@ fn refused_connections(server: &Server) -> f64 {
 fn of_ten_thousand_attempts_a_thousand_are_held_and_nine_thousand_refused() {
     const CAP: usize = 1_000;
     const ATTEMPTS: usize = 10_000;
-    take_descriptors();
+    crate::take_descriptors();
     let server = ServerOptions::new().set("limits.connections", CAP).start();
     let api = server.tenant("acme");
     // The first of the thousand is the canary's.
@@ -132,7 +124,7 @@ fn all_heard(mut streams: Vec<Stream>, seq: u64) -> Vec<Stream> {
 fn from_two_hundred_addresses_each_limit_bites_where_the_table_says() {
     // Five places of the thousand are left.
     const USERS: usize = 199;
-    take_descriptors();
+    crate::take_descriptors();
     let shipped = [
         ("limits.connections_per_ip", "10"),
         ("limits.upgrades_per_ip", "10/s"),
@@ -196,7 +188,7 @@ struct Away {
 #[test]
 fn a_drain_sends_everybody_away_and_has_them_back_in_a_flat_line() {
     const CLIENTS: usize = 400;
-    take_descriptors();
+    crate::take_descriptors();
     let mut server = ServerOptions::new().set("drain.timeout", "6s").start();
     let api = server.tenant("acme");
     let streams = all_at_once(CLIENTS, |n| {

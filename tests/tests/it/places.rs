@@ -1,11 +1,42 @@
-//! Places of users among live connections, on several nodes of which one dies.
+//! Places among live connections and among those that are none: who has how many, and that they come free.
+
+use std::net::Ipv4Addr;
 
 use tidings_tests::{
-    StreamRequest,
+    ServerOptions, StreamRequest,
     cluster::Cluster,
     stream::Live,
     wait::{self, LONG},
+    wire::Wire,
 };
+
+/// Of the 4,096 connections that are no live ones.
+const SHARE: usize = 1_024;
+
+#[test]
+fn silent_connections_of_one_address_leave_places_to_others() {
+    crate::take_descriptors();
+    let server = ServerOptions::new().as_shipped().set("limits.header_timeout", "1m").start();
+    let greedy = Ipv4Addr::new(127, 0, 6, 1);
+    let connect = || Wire::connect_from(server.addr, greedy, LONG).expect("connects");
+    let silent: Vec<_> = (0..SHARE).map(|_| connect()).collect();
+    for _ in 0..10 {
+        let answer = connect().take_to_end().expect("an answer and the end");
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connections-limited"), "{answer}");
+    }
+    // Everybody else comes from 127.0.0.1.
+    let api = server.tenant("acme");
+    let _stream = StreamRequest::new(Live::Ws).open(&api);
+    assert_eq!(server.metric("http_requests_limited_total", "limits.connections_per_ip"), Some(10.0));
+    drop(silent);
+    wait::until_true("the places to be free", LONG, || {
+        let mut wire = connect();
+        wire.write(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
+            && wire.take_to_end().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
+    });
+}
 
 #[test]
 fn a_killed_nodes_places_come_free() {

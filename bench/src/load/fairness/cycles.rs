@@ -77,7 +77,7 @@ struct Line {
 impl Line {
     fn connect(target: &Target) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        let mut stream = connect(target.addr).context("connecting a worker")?;
+        let mut stream = connect(target).context("connecting a worker")?;
         poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self { poll, connection: HttpConnection::new(stream) })
     }

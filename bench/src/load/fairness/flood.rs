@@ -233,7 +233,7 @@ impl<'a> Flood<'a> {
 }
 
 fn register(poll: &Poll, target: &Target, token: usize) -> anyhow::Result<TcpStream> {
-    let mut stream = connect(target.addr).context("connecting a flood")?;
+    let mut stream = connect(target).context("connecting a flood")?;
     poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
     Ok(stream)
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Off, RateText, Span};
@@ -52,9 +54,13 @@ pub struct Limits {
     pub header_timeout: Span,
     /// How long a request's body may take to arrive; beyond it 408.
     pub request_timeout: Span,
+    /// How long an answer 429 is held back.
+    pub refusal_delay: Off<Span>,
     /// How many events a live subscriber may be behind; beyond it 4408.
     pub lag: Off<u64>,
 }
+
+const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(10);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -83,6 +89,7 @@ impl Default for Limits {
             idle_timeout: Off::at(Span::secs(300)),
             header_timeout: Span::secs(10),
             request_timeout: Span::secs(30),
+            refusal_delay: Off::at(Span(Duration::from_millis(100))),
             lag: Off::at(1_000),
         }
     }
@@ -110,12 +117,19 @@ impl Limits {
         if self.lag.0 == Some(0) {
             return Err(ConfigError::invalid("limits.lag", "must be at least 1; \"off\" lifts it"));
         }
+        if self.refusal_delay.0.is_some_and(|delay| delay.0 > REFUSAL_DELAY_MAX) {
+            return Err(ConfigError::invalid(
+                "limits.refusal_delay",
+                "must be at most 10s: clients would give up",
+            ));
+        }
         for (key, span) in [
             ("limits.ping_interval", self.ping_interval.0),
             ("limits.pong_deadline", Some(self.pong_deadline)),
             ("limits.idle_timeout", self.idle_timeout.0),
             ("limits.header_timeout", Some(self.header_timeout)),
             ("limits.request_timeout", Some(self.request_timeout)),
+            ("limits.refusal_delay", self.refusal_delay.0),
         ] {
             if span.is_some_and(|s| s.0.is_zero()) {
                 return Err(ConfigError::invalid(key, "must be longer than zero"));

@@ -12,6 +12,7 @@ use axum::{
     body::Body,
     extract::ConnectInfo,
     http::{HeaderValue, Request, Response, StatusCode, header},
+    response::IntoResponse as _,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +22,8 @@ use tokio::{
     time::Instant,
 };
 use tower::ServiceExt as _;
+
+use crate::problem::Problem;
 
 use super::{
     NativeSocket, Shared, Takeover,
@@ -35,9 +38,17 @@ use super::{
 /// as for any. Less than what answers in flight get, so that stopping waits for answers alone.
 pub(super) const HEAD_GRACE: Duration = Duration::from_millis(500);
 
-/// Serves one connection's requests, until it ends or becomes a stream.
+/// Serves one connection, where its address may have one more.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
-    let Some(peer) = shared.client(&mut stream, peer).await else { return };
+    let Some(client) = shared.client(&mut stream, peer).await else { return };
+    match shared.connections.admit(client.ip()) {
+        Ok(_connected) => serve_requests(stream, client, shared).await,
+        Err(problem) => turn_away(stream, problem, &shared).await,
+    }
+}
+
+/// Until it ends or becomes a stream.
+async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let handoff = Arc::new(Handoff::default());
@@ -146,6 +157,14 @@ async fn refuse(stream: &mut TcpStream, peer: SocketAddr, status: StatusCode, sh
     // It is small: a socket that does not take it at once has a client that reads nothing.
     let answer = unfit::written(response).await;
     let _ = tokio::time::timeout(HEAD_GRACE, stream.write_all(&answer)).await;
+}
+
+/// Answers a connection before anything of it was read, and ends it at once: it may take no time of the server's. Who has sent
+/// a request already may see a reset in the place of the answer.
+async fn turn_away(stream: TcpStream, problem: Problem, shared: &Shared) {
+    shared.metrics.http.problem(&problem);
+    let closing = problem.header(header::CONNECTION, HeaderValue::from_static("close"));
+    let _ = stream.try_write(&unfit::written(closing.into_response()).await);
 }
 
 /// Shuts down, then reads on for a moment: closing with unread input would reset the connection, and

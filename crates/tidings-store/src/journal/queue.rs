@@ -150,7 +150,8 @@ impl Queue {
         if line.0.is_empty() && !self.wait(line) {
             return None;
         }
-        let mut gathering = Gathering::new(&self.totals.config);
+        let is_shared = self.state.lock().by_tenant.len() > 1;
+        let mut gathering = Gathering::new(&self.totals.config, is_shared);
         gathering.take(&mut line.0);
         if !gathering.is_full {
             // All that was in the line and stays is held back: it goes before what has come since.
@@ -201,24 +202,67 @@ impl Queue {
 
 /// A batch as it comes together: the oldest commands, of which no two share a key. One that is held back
 /// holds back the later ones of its keys, so that each key keeps its order.
+///
+/// Where several tenants wait, one that has had its share of the batch waits for the next with all that it has: so the line of one is
+/// not in front of everybody, and what is committed before the others is not much.
 struct Gathering {
     commands_max: usize,
     bytes_max: usize,
     work: Work,
     bytes: usize,
     taken: HashSet<u64, RandomState>,
+    /// Where there are several.
+    shares: Option<Shares>,
     held_back: Vec<Pending>,
     is_full: bool,
 }
 
+/// What each tenant has of a batch.
+struct Shares {
+    commands_max: usize,
+    bytes_max: usize,
+    of: HashMap<TenantId, Share, RandomState>,
+}
+
+#[derive(Default)]
+struct Share {
+    commands: usize,
+    bytes: usize,
+    is_over: bool,
+}
+
+impl Shares {
+    /// Whether the tenant may have this one as well. Once it may not, it gets nothing more: its commands stay in order.
+    fn admit(&mut self, pending: &Pending) -> bool {
+        let Some(tenant) = pending.tenant() else { return true };
+        if !self.of.contains_key(tenant) {
+            self.of.insert(tenant.clone(), Share::default());
+        }
+        let share = self.of.get_mut(tenant).expect("it is there");
+        share.is_over |= share.commands > 0
+            && (share.commands >= self.commands_max || share.bytes + pending.bytes > self.bytes_max);
+        if share.is_over {
+            return false;
+        }
+        share.commands += 1;
+        share.bytes += pending.bytes;
+        true
+    }
+}
+
 impl Gathering {
-    fn new(config: &JournalConfig) -> Self {
+    fn new(config: &JournalConfig, is_shared: bool) -> Self {
         Self {
             commands_max: config.batch_max,
             bytes_max: config.batch_bytes_max,
             work: Work::default(),
             bytes: 0,
             taken: HashSet::default(),
+            shares: is_shared.then(|| Shares {
+                commands_max: config.batch_max / config.batch_shares,
+                bytes_max: config.batch_bytes_max / config.batch_shares,
+                of: HashMap::default(),
+            }),
             held_back: Vec::new(),
             is_full: false,
         }
@@ -227,14 +271,15 @@ impl Gathering {
     fn take(&mut self, waiting: &mut VecDeque<Pending>) {
         self.work.reserve(waiting.len().min(self.commands_max - self.work.len()));
         while let Some(pending) = waiting.pop_front() {
-            let is_conflict = pending.keys.iter().any(|key| self.taken.contains(key));
-            if !is_conflict && self.work.len() > 0 && self.bytes + pending.bytes > self.bytes_max {
+            let is_held_back = pending.keys.iter().any(|key| self.taken.contains(key))
+                || self.shares.as_mut().is_some_and(|shares| !shares.admit(&pending));
+            if !is_held_back && self.work.len() > 0 && self.bytes + pending.bytes > self.bytes_max {
                 waiting.push_front(pending);
                 self.is_full = true;
                 return;
             }
             self.taken.extend(&pending.keys);
-            if is_conflict {
+            if is_held_back {
                 self.held_back.push(pending);
                 continue;
             }
@@ -282,16 +327,35 @@ mod tests {
     use super::*;
     use tidings_core::JobId;
 
-    fn cancel(tenant: &str, job: u8) -> Pending {
-        let operation = Operation::Cancel { job: JobId::from_bytes([job; 16]) };
+    fn cancel(tenant: &str, job: u16) -> Pending {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&job.to_be_bytes());
+        let operation = Operation::Cancel { job: JobId::from_bytes(id) };
         let tenant = TenantId::new(tenant).expect("valid");
         Pending::new(Command::Tenant { tenant, create: false, operation }, oneshot::channel().0)
     }
 
+    fn queue() -> (Queue, Arc<Totals>) {
+        let totals = Arc::new(Totals::new(JournalConfig::default()));
+        (Queue::new(Arc::clone(&totals)), totals)
+    }
+
+    /// The next batch's commands of a tenant.
+    fn jobs_of(tenant: &str, work: &Work) -> Vec<u16> {
+        let job = |command: &Command| match command {
+            Command::Tenant { tenant: of, operation: Operation::Cancel { job }, .. }
+                if of.as_str() == tenant =>
+            {
+                Some(u16::from_be_bytes([job.as_bytes()[0], job.as_bytes()[1]]))
+            }
+            _ => None,
+        };
+        work.batch.commands.iter().filter_map(job).collect()
+    }
+
     #[test]
     fn one_tenants_line_for_one_job_keeps_no_other_tenant_waiting() {
-        let totals = Arc::new(Totals::new(JournalConfig::default()));
-        let queue = Queue::new(Arc::clone(&totals));
+        let (queue, totals) = queue();
         for _ in 0..2_000 {
             queue.push(cancel("crowded", 1)).expect("there is room");
         }
@@ -300,5 +364,24 @@ mod tests {
         let tenants = work.batch.commands.iter().filter_map(tenant_of);
         assert_eq!(tenants.map(TenantId::as_str).collect::<Vec<_>>(), ["crowded", "quiet"]);
         assert_eq!(totals.stats().queued, 1_999);
+    }
+
+    #[test]
+    fn a_tenants_line_is_behind_all_others_but_for_its_share() {
+        let (queue, _) = queue();
+        (0..1_000).for_each(|n| queue.push(cancel("crowded", n)).expect("there is room"));
+        queue.push(cancel("quiet", 1)).expect("there is room");
+        let mut line = Line::default();
+        let first = queue.next(&mut line).expect("some wait");
+        assert_eq!(jobs_of("crowded", &first), (0..64).collect::<Vec<_>>());
+        assert_eq!(jobs_of("quiet", &first), [1]);
+        // Now that it is alone again it has whole batches, in its order.
+        let second = queue.next(&mut line).expect("some wait");
+        assert_eq!(jobs_of("crowded", &second), (64..576).collect::<Vec<_>>());
+        // One that comes into the middle has the next batch.
+        queue.push(cancel("quiet", 2)).expect("there is room");
+        let third = queue.next(&mut line).expect("some wait");
+        assert_eq!(jobs_of("crowded", &third), (576..640).collect::<Vec<_>>());
+        assert_eq!(jobs_of("quiet", &third), [2]);
     }
 }

@@ -1,0 +1,91 @@
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use super::{
+    Address,
+    held::{Held, Place},
+};
+use crate::{
+    problem::{Kind, Problem},
+    settings::Settings,
+};
+
+/// The connections of each address that are no streams: whoever opens many and says nothing must leave places to others.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    settings: Settings,
+    /// How many one address may have.
+    share: u32,
+    held: Arc<Held<Address>>,
+}
+
+/// One connection of its address, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    _place: Place<Address>,
+}
+
+impl Connections {
+    pub(crate) fn new(settings: Settings, share: u32) -> Self {
+        Self { settings, share, held: Arc::default() }
+    }
+
+    /// A place for one more of `client`. A trusted proxy speaks for many and has all it likes; so has everybody where
+    /// `limits.connections_per_ip` is lifted.
+    pub(crate) fn admit(&self, client: IpAddr) -> Result<Connected, Problem> {
+        let settings = self.settings.get();
+        let client = client.to_canonical();
+        let is_limited = settings.limits.connections_per_ip.0.is_some() && !settings.server.trusts(client);
+        let place = self.held.take(Address::of(client), is_limited.then_some(self.share));
+        place.map(|place| Connected { _place: place }).ok_or_else(|| too_many(self.share))
+    }
+}
+
+fn too_many(share: u32) -> Problem {
+    const SOON: Duration = Duration::from_secs(1);
+    let detail = format!(
+        "Your address has {share} connections at one time that are no live ones, a quarter of all that there may be. \
+         Close one of them (limits.connections_per_ip = off lifts this)."
+    );
+    Problem::new(Kind::ConnectionsLimited, detail)
+        .with("limit", "limits.connections_per_ip")
+        .retry_after(SOON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Off};
+
+    fn connections(change: impl FnOnce(&mut Config)) -> Connections {
+        let mut config = Config::default();
+        config.server.trusted_proxies = vec![serde_json::from_value("10.0.0.0/8".into()).expect("a network")];
+        change(&mut config);
+        Connections::new(Settings::new(config), 3)
+    }
+
+    /// How many of five are let in at one time.
+    fn admitted(connections: &Connections, client: &str) -> usize {
+        let client = client.parse().expect("an address");
+        let places: Vec<_> = (0..5).map(|_| connections.admit(client)).collect();
+        places.iter().filter(|place| place.is_ok()).count()
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_gives_it_back() {
+        let connections = connections(|_| {});
+        let other = connections.admit("192.0.2.2".parse().expect("an address"));
+        assert_eq!(admitted(&connections, "192.0.2.1"), 3);
+        assert_eq!(admitted(&connections, "::ffff:192.0.2.1"), 3, "they were given back");
+        drop(other);
+        assert!(connections.held.is_empty());
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_all_and_so_has_everybody_where_addresses_are_not_limited() {
+        assert_eq!(admitted(&connections(|_| {}), "10.0.0.1"), 5);
+        assert_eq!(
+            admitted(&connections(|config| config.limits.connections_per_ip = Off::OFF), "192.0.2.1"),
+            5
+        );
+    }
+}
