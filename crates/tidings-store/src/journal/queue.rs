@@ -370,18 +370,18 @@ mod tests {
     fn a_tenants_line_is_behind_all_others_but_for_its_share() {
         let (queue, _) = queue();
         (0..1_000).for_each(|n| queue.push(cancel("crowded", n)).expect("there is room"));
-        queue.push(cancel("quiet", 1)).expect("there is room");
+        queue.push(cancel("quiet", 5_001)).expect("there is room");
         let mut line = Line::default();
         let first = queue.next(&mut line).expect("some wait");
         assert_eq!(jobs_of("crowded", &first), (0..64).collect::<Vec<_>>());
-        assert_eq!(jobs_of("quiet", &first), [1]);
+        assert_eq!(jobs_of("quiet", &first), [5_001]);
         // Now that it is alone again it has whole batches, in its order.
         let second = queue.next(&mut line).expect("some wait");
         assert_eq!(jobs_of("crowded", &second), (64..576).collect::<Vec<_>>());
         // One that comes into the middle has the next batch.
-        queue.push(cancel("quiet", 2)).expect("there is room");
+        queue.push(cancel("quiet", 5_002)).expect("there is room");
         let third = queue.next(&mut line).expect("some wait");
         assert_eq!(jobs_of("crowded", &third), (576..640).collect::<Vec<_>>());
-        assert_eq!(jobs_of("quiet", &third), [2]);
+        assert_eq!(jobs_of("quiet", &third), [5_002]);
     }
 }
