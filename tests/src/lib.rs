@@ -7,6 +7,7 @@
 //! - [`load`] is everybody at once, and the judgement of what came of it.
 //! - [`wire`], [`http`], [`ws`] and [`sse`] are raw clients: they can send what no library would.
 //! - [`follower`] reads one stream over any transport, through disconnects, by its cursor.
+//! - [`crowd`] is live clients by the thousand, who come back as they are told.
 //! - [`history`] judges what was submitted, acknowledged and delivered.
 //!
 //! Nothing here sleeps for a guessed time: [`wait`] polls until a deadline.
@@ -14,6 +15,7 @@
 #![allow(clippy::format_push_string, reason = "requests are put together from lines; nothing here is hot")]
 
 pub mod cluster;
+pub mod crowd;
 pub mod follower;
 pub mod history;
 pub mod http;

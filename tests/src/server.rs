@@ -387,14 +387,12 @@ impl Server {
 
     /// A number on `/metrics`, summed over the labels that contain `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
-        let text = Api::anonymous(self.ops_addr).get("/metrics").expect("metrics answer").expect(200).text();
-        let matching = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (labelled, value) = rest.rsplit_once(' ')?;
-            (labelled.is_empty() || labelled.starts_with('{')).then_some(())?;
-            labelled.contains(labels).then(|| value.parse::<f64>().ok())?
-        });
-        matching.reduce(|a, b| a + b)
+        self.scrape().get(name, labels)
+    }
+
+    /// All of `/metrics`.
+    pub fn scrape(&self) -> Scrape {
+        Scrape(Api::anonymous(self.ops_addr).get("/metrics").expect("metrics answer").expect(200).text())
     }
 
     /// What it has in memory, in bytes.
@@ -423,6 +421,23 @@ impl Drop for Server {
         }
         let name = self.scratch.name.clone();
         wait::until_true("all processes of the test to end", LONG, || left_behind(&name).is_empty());
+    }
+}
+
+/// What `/metrics` said at one moment.
+#[derive(Debug, Clone)]
+pub struct Scrape(String);
+
+impl Scrape {
+    /// A number, summed over the labels that contain `labels`.
+    pub fn get(&self, name: &str, labels: &str) -> Option<f64> {
+        let matching = self.0.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (labelled, value) = rest.rsplit_once(' ')?;
+            (labelled.is_empty() || labelled.starts_with('{')).then_some(())?;
+            labelled.contains(labels).then(|| value.parse::<f64>().ok())?
+        });
+        matching.reduce(|a, b| a + b)
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     CloseReason, ConnectionInfo, Control, DeliveryConfig, NewConnection, Observer,
     context::Context,
-    drain,
+    drain::{Plan, Return},
     mailbox::{Mailbox, Order},
     shard::Shard,
     task::{self, Task},
@@ -141,19 +141,24 @@ impl Delivery {
         self.0.context.active.count()
     }
 
-    /// Whether [`drain`](Self::drain) was called: no stream is to be begun any more.
+    /// Whether [`refuse`](Self::refuse) or [`drain`](Self::drain) was called: no stream is to be begun any more.
     pub fn is_draining(&self) -> bool {
         self.0.context.is_draining()
     }
 
+    /// From here on no stream is to be begun, and who begins one all the same is sent away.
+    pub fn refuse(&self) {
+        self.0.context.start_draining();
+    }
+
     /// Closes every connection with 1012 and a hint when to come back, spread over at most two thirds
-    /// of `window`. Returns when all are gone; when the window ends, what is left is cut.
-    pub async fn drain(&self, window: Duration) {
+    /// of `window`, and spread as to when they are back where `to` says. Returns when all are gone; when the window ends, what
+    /// is left is cut.
+    pub async fn drain(&self, window: Duration, to: Return) {
         let context = &self.0.context;
-        context.start_draining();
-        let connections = context.active.count();
-        let (spread, comeback) = (drain::spread(window, connections), drain::comeback(connections));
-        self.tell_all(|| Order::Drain { spread, comeback });
+        self.refuse();
+        let plan = Plan::new(window, context.active.count(), to);
+        self.tell_all(|| Order::Drain(plan));
         if tokio::time::timeout(window, context.active.none()).await.is_err() {
             tracing::warn!(
                 connections = context.active.count(),

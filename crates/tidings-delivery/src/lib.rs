@@ -34,5 +34,6 @@ pub use config::{DeliveryConfig, MessageLimit};
 pub use connection::{ConnectionId, ConnectionInfo, ConnectionKind, NewConnection, Protocol, Stream};
 pub use control::{Control, Denied};
 pub use delivery::Delivery;
+pub use drain::Return;
 pub use observer::{LATENCY_BOUNDS, Observer, SIZE_BOUNDS, Unobserved, Written};
 pub use problem::{PROBLEMS, ProblemKind};

@@ -1,9 +1,6 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::task::AtomicWaker;
@@ -11,7 +8,7 @@ use parking_lot::Mutex;
 use tidings_live::{FeedId, Page, Watcher};
 use tidings_store::ReadError;
 
-use crate::{CloseReason, ConnectionInfo, DeliveryConfig, NewConnection, session::Verdict};
+use crate::{CloseReason, ConnectionInfo, DeliveryConfig, NewConnection, drain::Plan, session::Verdict};
 
 /// How the rest of the program talks to whoever drives connections: a shard, or one connection's task.
 ///
@@ -46,11 +43,8 @@ pub(crate) enum Order {
     CloseWhere(Which, CloseReason),
     /// Other bounds and timers.
     Configure(Arc<DeliveryConfig>),
-    /// Close every connection at some moment within this time; its clients come back within that one.
-    Drain {
-        spread: Duration,
-        comeback: Duration,
-    },
+    /// Close every connection, each at its moment.
+    Drain(Plan),
     /// Cut every connection.
     Cut,
     /// End, and cut every connection.

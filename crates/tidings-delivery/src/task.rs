@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     CloseReason, Ending, NewConnection, Protocol,
     context::Context,
-    drain::{comeback_within, departure},
+    drain::comeback_within,
     mailbox::{Flag, Inbox, Mailbox, Order, Wake},
     session::{Session, Step},
     shard::Tallies,
@@ -134,8 +134,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Task<IO> {
                     }
                 }
                 Order::Configure(config) => self.session.configure(config, now),
-                Order::Drain { spread, comeback } => {
-                    let (after, hint) = departure(spread, comeback, &*self.context.entropy);
+                Order::Drain(plan) => {
+                    let (after, hint) = plan.departure(&*self.context.entropy);
                     self.session.close_later(now + after, CloseReason::restart(hint));
                 }
                 // Shards alone are attached to; a task that is to end loses its socket first.

@@ -9,7 +9,7 @@ mod start;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tidings_auth::{AdminKey, Authenticator};
-use tidings_delivery::Delivery;
+use tidings_delivery::{Delivery, Return};
 use tidings_live::{Hub, LiveConfig};
 use tidings_store::{Journal, Store};
 use tidings_webhooks::dispatcher::Dispatcher;
@@ -159,8 +159,26 @@ impl App {
     pub(crate) async fn stop_clients(&self, window: Duration) {
         self.0.drain.begin();
         self.0.desk.ring_all();
+        self.0.delivery.refuse();
+        let drained = async {
+            let to = self.who_takes_its_clients().await;
+            self.0.delivery.drain(window, to).await;
+        };
         // Webhooks under way are finished meanwhile, and told to the store.
-        tokio::join!(self.0.delivery.drain(window), self.0.dispatcher.stop(window));
+        tokio::join!(drained, self.0.dispatcher.stop(window));
+    }
+
+    /// Another server, where one on the same store was alive a moment ago. Also where nobody can be asked in time: if
+    /// there is none, clients come back too early and try on.
+    async fn who_takes_its_clients(&self) -> Return {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        /// Servers say every second that they are alive.
+        const FRESH: Duration = Duration::from_secs(3);
+        let Some(cluster) = self.0.store.cluster() else { return Return::AfterRestart };
+        match tokio::time::timeout(PATIENCE, cluster.last_beat_elsewhere()).await {
+            Ok(Ok(beat)) if beat.is_none_or(|beat| beat.ago > FRESH) => Return::AfterRestart,
+            _ => Return::Elsewhere,
+        }
     }
 
     /// Ends everything behind the routes, when no request needs it any more.

@@ -19,6 +19,7 @@ mod readme;
 mod restart;
 mod sequence;
 mod slow;
+mod soft_landing;
 mod webhooks;
 
 /// How long a soak is: `make soak` says so by `TIDINGS_SOAK`, in seconds.

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use super::{Connection, Shard};
 use crate::{
     CloseReason, Ending, NewConnection, Protocol,
-    drain::{comeback_within, departure},
+    drain::comeback_within,
     mailbox::{Order, Target},
     session::Session,
 };
@@ -36,10 +36,10 @@ impl Shard {
                 session.configure(config.clone(), now);
                 true
             }),
-            Order::Drain { spread, comeback } => {
+            Order::Drain(plan) => {
                 let entropy = self.tools.context.entropy.clone();
                 self.each(now, |session| {
-                    let (after, hint) = departure(spread, comeback, &*entropy);
+                    let (after, hint) = plan.departure(&*entropy);
                     session.close_later(now + after, CloseReason::restart(hint));
                     true
                 });

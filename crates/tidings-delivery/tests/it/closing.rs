@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_delivery::{CloseCode, CloseReason, DeliveryConfig, Ending, Protocol};
+use tidings_delivery::{CloseCode, CloseReason, DeliveryConfig, Ending, Protocol, Return};
 use tidings_live::LiveConfig;
 
 use crate::kit::{Frame, World, pair, tenant, until};
@@ -17,7 +17,8 @@ async fn a_drain_sends_everyone_away_with_1012_and_different_hints() {
         clients.push(client);
     }
     let delivery = world.delivery.clone();
-    let drained = tokio::spawn(async move { delivery.drain(Duration::from_secs(15)).await });
+    let drained =
+        tokio::spawn(async move { delivery.drain(Duration::from_secs(15), Return::Elsewhere).await });
     let mut hints = Vec::new();
     for mut client in clients {
         let closing = client.expect_close(1012).await;
@@ -36,7 +37,7 @@ async fn a_drain_sends_everyone_away_with_1012_and_different_hints() {
 #[tokio::test]
 async fn who_comes_while_it_drains_is_sent_away() {
     let world = World::start();
-    world.delivery.drain(Duration::from_secs(1)).await;
+    world.delivery.drain(Duration::from_secs(1), Return::Elsewhere).await;
     let mut client = world.web_socket(None).await;
     client.expect("stream.open").await;
     client.expect_close(1012).await;
@@ -50,7 +51,7 @@ async fn a_drain_cuts_who_does_not_go() {
     let mut client = world.web_socket(None).await;
     client.expect("stream.open").await;
     // It gets the close but never closes its side.
-    world.delivery.drain(Duration::from_millis(300)).await;
+    world.delivery.drain(Duration::from_millis(300), Return::Elsewhere).await;
     assert_eq!(world.delivery.connections(), 0);
     client.expect_close(1012).await;
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use tidings_delivery::{CloseReason, DeliveryConfig, Ending, Protocol};
+use tidings_delivery::{CloseReason, DeliveryConfig, Ending, Protocol, Return};
 use tidings_live::LiveConfig;
 
 use crate::kit::{Client, Frame, PATIENCE, World, principal, until};
@@ -58,7 +58,7 @@ async fn it_is_closed_by_expiry_by_order_and_by_a_drain() {
     drained.expect("stream.open").await;
     drop((expiring, revoked));
     let delivery = world.delivery.clone();
-    let drain = tokio::spawn(async move { delivery.drain(Duration::from_secs(10)).await });
+    let drain = tokio::spawn(async move { delivery.drain(Duration::from_secs(10), Return::Elsewhere).await });
     drained.expect_close(1012).await;
     drop(drained);
     drain.await.expect("drains");

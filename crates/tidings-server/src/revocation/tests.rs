@@ -4,7 +4,7 @@ use tidings_auth::{AuthConfig, ServerKeys};
 use tidings_core::{
     Clock, Entropy, Filter, Grant, Principal, SystemClock, SystemEntropy, Tenants, Verbosity,
 };
-use tidings_delivery::{ConnectionId, DeliveryConfig, NewConnection, Protocol, Stream};
+use tidings_delivery::{ConnectionId, DeliveryConfig, NewConnection, Protocol, Return, Stream};
 use tidings_live::{Encoding, LiveConfig, Start, SubscriptionSpec, Transport};
 use tidings_store::{
     Command, Journal, JournalConfig, Operation, SqliteConfig, SqliteStore, Store, TenantState,
@@ -113,7 +113,7 @@ impl World {
     }
 
     async fn end(self) {
-        self.delivery.drain(Duration::ZERO).await;
+        self.delivery.drain(Duration::ZERO, Return::Elsewhere).await;
         self.journal.close().await;
         self.sqlite.close().await;
         std::fs::remove_dir_all(&self.folder).expect("the folder can go");
