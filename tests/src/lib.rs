@@ -5,6 +5,7 @@
 //! - [`cluster`] starts several on one PostgreSQL and one Redis.
 //! - [`partner`] is where webhooks go; [`receivers`] are hundreds of them, and [`paced`] publishes for them at a rate.
 //! - [`load`] is everybody at once, and the judgement of what came of it.
+//! - [`memory`] says whether a server grows.
 //! - [`wire`], [`http`], [`ws`] and [`sse`] are raw clients: they can send what no library would.
 //! - [`follower`] reads one stream over any transport, through disconnects, by its cursor.
 //! - [`crowd`] is live clients by the thousand, who come back as they are told.
@@ -21,6 +22,7 @@ pub mod history;
 pub mod http;
 pub mod interop;
 pub mod load;
+pub mod memory;
 pub mod paced;
 pub mod partner;
 pub mod receivers;

@@ -11,8 +11,9 @@ use std::{
 use serde_json::json;
 use tidings_tests::{
     Api, Server, ServerOptions, Stream, StreamRequest,
+    memory::Memory,
     stream::Live,
-    wait::{self, LONG},
+    wait::{self, LONG, pause},
 };
 
 /// Threads that open connections.
@@ -113,6 +114,13 @@ fn of_ten_thousand_attempts_a_thousand_are_held_and_nine_thousand_refused() {
     let seq = publish(&api);
     let held: Vec<Stream> = held.into_iter().filter_map(Result::ok).chain([canary]).collect();
     let held = all_heard(held, seq);
+    let held = match crate::soak() {
+        Some(length) => {
+            let _alone = crate::alone();
+            under_attempts_without_end(&server, &api, held, length)
+        }
+        None => held,
+    };
     // All places come back, and no more than them.
     drop(held);
     wait::until_true("all places to be free", LONG, || live_connections(&server) == 0.0);
@@ -120,6 +128,59 @@ fn of_ten_thousand_attempts_a_thousand_are_held_and_nine_thousand_refused() {
     let beyond = StreamRequest::new(Live::Sse).try_open(&api).expect("answers");
     let _ = beyond.expect_err("there are a thousand").expect_problem(503);
     drop(again);
+}
+
+/// The server is full for as long, and attempts go on: its memory does not grow.
+fn under_attempts_without_end(
+    server: &Server,
+    api: &Api,
+    mut held: Vec<Stream>,
+    length: Duration,
+) -> Vec<Stream> {
+    const MIB: f64 = 1_048_576.0;
+    /// Events that fill what the server keeps of a tenant's last ones, so that this is no growth.
+    const FILLING: usize = 300;
+    let padded = json!({ "type": "a.b", "data": "x".repeat(4_000) });
+    let publish = || {
+        api.post("/api/v1/events", &padded).expect("answers").expect(201).json()["seq"]
+            .as_u64()
+            .expect("a seq")
+    };
+    for _ in 0..FILLING {
+        held = all_heard(held, publish());
+    }
+    let (start, refused, mut memory) = (Instant::now(), AtomicUsize::new(0), Memory::default());
+    let attempts = |mut n: usize| {
+        while start.elapsed() < length {
+            let outcome = StreamRequest::new(transport(n)).try_open(api).expect("every attempt is answered");
+            let _ = outcome.expect_err("it is full").expect_problem(503);
+            refused.fetch_add(1, Ordering::Relaxed);
+            n += 1;
+        }
+    };
+    let held = thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            scope.spawn(move || attempts(caller));
+        }
+        while start.elapsed() < length {
+            held = all_heard(held, publish());
+            memory.look(server);
+            pause(Duration::from_secs(1));
+        }
+        held
+    });
+    let (refused, growth) = (refused.into_inner(), memory.slope());
+    let percent = growth / memory.last() * 100.0;
+    eprintln!(
+        "{refused} attempts refused in {length:?}; memory {:.1} MiB, over the last half {:+.2} MiB ({percent:+.2} %) an hour",
+        memory.last() / MIB,
+        growth / MIB
+    );
+    // A page that is taken in a shorter time is more than that already.
+    if length >= Duration::from_mins(5) {
+        assert!(percent < 1.0, "memory grows");
+    }
+    held
 }
 
 /// Reads each up to the event `seq`.

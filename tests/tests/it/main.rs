@@ -1,5 +1,6 @@
 //! What the whole promises, shown on the real binary over real sockets.
 
+mod busy;
 mod catching_up;
 mod cluster;
 mod crash;

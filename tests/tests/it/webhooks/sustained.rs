@@ -5,11 +5,11 @@
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::json;
-use tidings_tests::{Receiver, Receivers, Server, paced::Paced, wait};
+use tidings_tests::{Receiver, Receivers, Server, memory::Memory, paced::Paced, wait};
 
 use crate::soak;
 
@@ -35,30 +35,17 @@ const OLDEST: Duration = Duration::from_secs(5);
 struct Watched {
     /// The age of the oldest event that waited.
     oldest: Duration,
-    /// When, and its memory in bytes.
-    memory: Vec<(f64, f64)>,
+    memory: Memory,
 }
 
 fn watch(server: &Server, until: &mpsc::Receiver<()>) -> Watched {
-    let (start, mut watched) = (Instant::now(), Watched::default());
+    let mut watched = Watched::default();
     while until.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
         let oldest = server.metric("webhook_oldest_undelivered_seconds", "").expect("it is told");
         watched.oldest = watched.oldest.max(Duration::from_secs_f64(oldest));
-        watched.memory.push((start.elapsed().as_secs_f64(), server.resident() as f64));
+        watched.memory.look(server);
     }
     watched
-}
-
-/// By how many bytes a second it grew over the last half.
-fn slope(memory: &[(f64, f64)]) -> f64 {
-    let last = &memory[memory.len() / 2..];
-    let count = last.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| last.iter().map(of).sum::<f64>() / count;
-    let (time, bytes) = (mean(|one| one.0), mean(|one| one.1));
-    let (over, under) = last.iter().fold((0.0, 0.0), |(over, under), (t, b)| {
-        ((t - time).mul_add(b - bytes, over), (t - time).mul_add(t - time, under))
-    });
-    if under > 0.0 { over / under } else { 0.0 }
 }
 
 fn sixty_tenants_have_their_rate(on: On) {
@@ -100,8 +87,7 @@ fn sixty_tenants_have_their_rate(on: On) {
     println!("  the oldest that waited {:?}", watched.oldest);
     if soak().is_some() {
         const MIB: f64 = 1_048_576.0;
-        let memory = watched.memory.last().map_or(0.0, |(_, bytes)| bytes / MIB);
-        let growth = slope(&watched.memory) * 3_600.0 / MIB;
+        let (memory, growth) = (watched.memory.last() / MIB, watched.memory.slope() / MIB);
         println!("  memory {memory:.1} MiB, over the last half {growth:+.2} MiB an hour");
         let offered = published.rate / RATE;
         assert!(
