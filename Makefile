@@ -35,12 +35,13 @@ bench: ## Run the benchmarks against their references (ARGS= goes to tidings-ben
 	@. scripts/env && cargo build --release --locked -p tidings-cli -p tidings-bench
 	@target/release/tidings-bench $(or $(ARGS),all) --server target/release/tidings
 
-soak: ## Run the tests of cluster, webhooks, handshakes, slow peers and idle clients for long, SOAK= seconds (600) under each fault and load, one after another.
+soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers and idle clients for long, SOAK= seconds (600) under each fault and load, one after another.
 	@scripts/prepare test
 	@. scripts/env && cargo build --locked -p tidings-cli && cargo build --release --locked -p tidings-cli
 	@. scripts/env && TIDINGS_SOAK=$(SOAK) cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 cluster::
 	@. scripts/env && TIDINGS_SOAK=$(SOAK) TIDINGS_BIN=$(CURDIR)/target/release/tidings \
-		cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 webhooks::sustained webhooks::many handshakes
+		cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 webhooks::sustained webhooks::many handshakes \
+		busy soft_landing flood::of_ten_thousand
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-slow-peers target/release/tidings
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-idle target/release/tidings
 
