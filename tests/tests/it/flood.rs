@@ -140,14 +140,21 @@ fn under_attempts_without_end(
     const MIB: f64 = 1_048_576.0;
     /// Events that fill what the server keeps of a tenant's last ones, so that this is no growth.
     const FILLING: usize = 300;
-    let padded = json!({ "type": "a.b", "data": "x".repeat(4_000) });
-    let publish = || {
-        api.post("/api/v1/events", &padded).expect("answers").expect(201).json()["seq"]
+    let (small, padded) = ("x".to_owned(), "x".repeat(4_000));
+    // And another tenant's, whom nobody follows, fill the store's own caches: 64 MiB.
+    let other = server.tenant("other");
+    let batch = vec![json!({ "type": "a.b", "data": padded }); 200];
+    for _ in 0..100 {
+        let _ = other.post("/api/v1/events", &batch).expect("answers").expect(201);
+    }
+    let publish = |data: &str| {
+        let event = json!({ "type": "a.b", "data": data });
+        api.post("/api/v1/events", &event).expect("answers").expect(201).json()["seq"]
             .as_u64()
             .expect("a seq")
     };
     for _ in 0..FILLING {
-        held = all_heard(held, publish());
+        held = all_heard(held, publish(&padded));
     }
     let (start, refused, mut memory) = (Instant::now(), AtomicUsize::new(0), Memory::default());
     let attempts = |mut n: usize| {
@@ -163,7 +170,7 @@ fn under_attempts_without_end(
             scope.spawn(move || attempts(caller));
         }
         while start.elapsed() < length {
-            held = all_heard(held, publish());
+            held = all_heard(held, publish(&small));
             memory.look(server);
             pause(Duration::from_secs(1));
         }
