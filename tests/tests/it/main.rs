@@ -34,10 +34,3 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
     static HEAVY: std::sync::Mutex<()> = std::sync::Mutex::new(());
     HEAVY.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
-
-/// Has the system give this process as many descriptors as it may: a thousand connections take a shell's usual share.
-fn take_descriptors() {
-    let pid = std::process::id().to_string();
-    let status = std::process::Command::new("prlimit").args(["--pid", &pid, "--nofile=4096:"]).status();
-    assert!(status.expect("prlimit is there (Debian: util-linux)").success(), "4,096 descriptors are needed");
-}

@@ -15,7 +15,7 @@ const SHARE: usize = 1_024;
 
 #[test]
 fn silent_connections_of_one_address_leave_places_to_others() {
-    crate::take_descriptors();
+    crate::flood::take_descriptors(8_192);
     let server = ServerOptions::new().as_shipped().set("limits.header_timeout", "1m").start();
     let greedy = Ipv4Addr::new(127, 0, 6, 1);
     let connect = || Wire::connect_from(server.addr, greedy, LONG).expect("connects");
