@@ -183,8 +183,8 @@ fn under_attempts_without_end(
         memory.last() / MIB,
         growth / MIB
     );
-    // A page that is taken in a shorter time is more than that already.
-    if length >= Duration::from_mins(5) {
+    // In a shorter time a few pages are more than that: in 150 s, 70 KiB.
+    if length >= Duration::from_mins(10) {
         assert!(percent < 1.0, "memory grows");
     }
     held
