@@ -86,6 +86,8 @@ pub struct SqliteStore {
     /// Ends before the writer does, whose connection is to be the last.
     upkeep: Mutex<Option<Upkeep>>,
     readers: Readers,
+    /// One beside them: whether the store answers is no matter of how much is read.
+    probe: Readers,
     writer: Seat,
     clock: Arc<dyn Clock>,
 }
@@ -103,6 +105,7 @@ impl SqliteStore {
         let mut conn = open::writer(&path)?;
         let noted = open::reconcile(&mut conn, &folder, &*clock, &*entropy)?;
         let readers = Readers::open(&path, config.readers)?;
+        let probe = Readers::open(&path, 1)?;
         let writer = Seat::new(Writer {
             conn,
             folder,
@@ -117,7 +120,7 @@ impl SqliteStore {
             failed: false,
         });
         let upkeep = Mutex::new(Some(Upkeep::start(open::maintainer(&path)?, writer.clone())?));
-        Ok(Self { upkeep, readers, writer, clock })
+        Ok(Self { upkeep, readers, probe, writer, clock })
     }
 
     /// How far the schema in a data folder is; changes nothing, and takes no lock. Blocks on the disk.
@@ -131,6 +134,7 @@ impl SqliteStore {
         let seat = self.writer.clone();
         let Some(writer) = blocking(move || seat.vacate()).await.flatten() else { return };
         self.readers.close().await;
+        self.probe.close().await;
         let upkeep = self.upkeep.lock().take();
         blocking(move || {
             drop(upkeep);

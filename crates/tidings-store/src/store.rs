@@ -48,6 +48,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Whether the database answers at all: a look that waits for nobody's reads.
+    async fn answers(&self) -> Result<(), ReadError> {
+        self.tenants(None, 1).await.map(drop)
+    }
+
     /// `None` for a tenant that does not exist or was deleted.
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError>;
 

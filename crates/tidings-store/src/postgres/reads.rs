@@ -54,6 +54,12 @@ impl Store for PostgresStore {
         Self::close(self);
     }
 
+    async fn answers(&self) -> Result<(), ReadError> {
+        // Not of the readers' connections.
+        self.0.work.query("SELECT 1 FROM tidings.tenants LIMIT 1", &[]).await?;
+        Ok(())
+    }
+
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
         Ok(self.tenant(tenant).await?.map(|tenant| tenant.log))
     }

@@ -43,6 +43,10 @@ impl Store for SqliteStore {
         Some(self)
     }
 
+    async fn answers(&self) -> Result<(), ReadError> {
+        self.probe.read(|conn| tenant::list(conn, None, 1).map(drop)).await
+    }
+
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
         let id = tenant.clone();
         self.readers.read(move |conn| Ok(tenant::find(conn, &id)?.map(|tenant| tenant.log()))).await

@@ -66,6 +66,33 @@ impl Fixture for Folders {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_answers_while_all_its_readers_read() {
+    let folder = TempDir::new();
+    let store = Arc::new(open(folder.path(), Arc::new(tidings_core::SystemClock)).expect("opens"));
+    let mut reads = Vec::new();
+    for _ in 0..4 {
+        let (inside, is_inside) = tokio::sync::oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let store = Arc::clone(&store);
+        let read = async move {
+            let wait = move |_: &rusqlite::Connection| {
+                inside.send(()).expect("somebody waits");
+                let _ = ended.recv();
+                Ok(())
+            };
+            store.readers.read(wait).await
+        };
+        reads.push((end, tokio::spawn(read)));
+        is_inside.await.expect("it reads");
+    }
+    store.answers().await.expect("it is there");
+    for (end, read) in reads {
+        drop(end);
+        read.await.expect("no panic").expect("reads");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_store_conforms() {
     conformance::run(&Folders::new()).await;
 }

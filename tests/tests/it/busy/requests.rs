@@ -41,7 +41,7 @@ fn request(api: &Api, connection: usize, n: usize) -> (String, u16) {
             let event = format!(r#"{{"type":"tick.made","subject":"{connection}","data":{n}}}"#);
             (post("/api/v1/events", &event), 201)
         }
-        1 | 2 => (get("/health/live", &nobody), 200),
+        1 | 2 => (get("/health/ready", &nobody), 200),
         3 => (get("/api/v1/jobs/01920000-0000-7000-8000-000000000000", &own), 404),
         4 => (get("/api/v1/events?since=0&limit=1", &nobody), 401),
         5 => (post("/api/v1/events", "{"), 400),

@@ -156,6 +156,7 @@ async fn slow_reads_hold_up_neither_changes_nor_what_nodes_share() {
     while SERVER.psql(&name, slow).trim() != "3" {
         tokio::task::yield_now().await;
     }
+    store.answers().await.expect("it is there");
     let claim = Command::Claim(crate::Claim {
         tenants: tidings_core::Tenants::All,
         worker: tidings_core::WorkerName::new("w").expect("valid"),
