@@ -39,10 +39,28 @@ fn embedded(address: Ipv6Addr, nat64: &[Ipv6Net]) -> Vec<Ipv4Addr> {
     if isatap(address) {
         found.push(last);
     }
-    for net in nat64.iter().filter(|net| net.contains(&address)) {
-        found.push(if net.prefix_len() == 96 { last } else { around_u(bits, net.prefix_len()) });
-    }
+    found.extend(
+        nat64.iter().filter(|net| net.contains(&address)).map(|net| of_nat64(bits, net.prefix_len())),
+    );
     found
+}
+
+/// The IPv4 addresses to which a translator may take a connection to `address`: by the prefixes that are known where these say it,
+/// else by the well-known ones.
+pub(crate) fn translated(address: IpAddr, nat64: &[Ipv6Net]) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return Vec::new() };
+    let known = nat64.iter().filter(|net| net.contains(&address));
+    let found: Vec<_> = known.map(|net| of_nat64(address.to_bits(), net.prefix_len())).collect();
+    match address.segments() {
+        _ if !found.is_empty() => found,
+        [0x64, 0xff9b, ..] => embedded(address, &[]),
+        _ => Vec::new(),
+    }
+}
+
+/// RFC 6052.
+const fn of_nat64(bits: u128, prefix: u8) -> Ipv4Addr {
+    if prefix == 96 { at(bits, 96) } else { around_u(bits, prefix) }
 }
 
 /// The 32 bits from bit `start` on.

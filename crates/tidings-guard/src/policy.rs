@@ -2,7 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::{Ports, Range, Refusal, address, embedded::meanings, locality::is_local, metadata::is_metadata};
+use crate::{
+    Ports, Range, Refusal, address,
+    embedded::{meanings, translated},
+    locality::is_local,
+    metadata::is_metadata,
+};
 
 mod url;
 
@@ -72,7 +77,8 @@ impl Policy {
         self
     }
 
-    /// Refuses a prefix by which this network translates to IPv4 (RFC 6052); the well-known one is always refused.
+    /// Refuses a prefix by which this network translates to IPv4 (RFC 6052); the well-known one is always refused. Where
+    /// [`Policy::with_allowed`] lists it, what it translates to is judged as if it were called itself.
     pub fn with_nat64(mut self, prefix: Ipv6Net) -> Result<Self, PolicyError> {
         if !matches!(prefix.prefix_len(), 32 | 40 | 48 | 56 | 64 | 96) {
             return Err(PolicyError::Nat64(prefix));
@@ -97,6 +103,12 @@ impl Policy {
             return Err(Refusal::Address(Range::Metadata));
         }
         if let Some(range) = address::refused(ip, &self.nat64).filter(|_| !listed) {
+            return Err(Refusal::Address(range));
+        }
+        // Listing a translator's prefix opens it for what anybody may call, and not for the inside behind it.
+        let mut behind =
+            translated(ip, &self.nat64).into_iter().map(IpAddr::V4).filter(|ip| !self.lists(*ip));
+        if let Some(range) = behind.find_map(|ip| address::refused(ip, &[])) {
             return Err(Refusal::Address(range));
         }
         if port == 0 || !(listed || self.ports.contains(port)) {

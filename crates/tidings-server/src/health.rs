@@ -45,7 +45,7 @@ impl Health {
             Some((at, answered)) if at.elapsed() < Self::EVERY => answered,
             _ => {
                 let read = tokio::time::timeout(Self::PATIENCE, self.store.answers()).await;
-                let answered = matches!(read, Ok(Ok(_)));
+                let answered = matches!(read, Ok(Ok(())));
                 *last = Some((Instant::now(), answered));
                 answered
             }

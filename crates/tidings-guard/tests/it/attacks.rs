@@ -337,9 +337,38 @@ fn no_allow_list_lifts_metadata_in_any_form() {
         }
     }
     // The ranges themselves are open.
-    for ip in ["169.254.169.253", "100.100.100.201", "fd00:ec2::253", "64:ff9b::10.0.0.1", "2a00:1::10.0.0.1"]
-    {
+    for ip in [
+        "169.254.169.253",
+        "100.100.100.201",
+        "fd00:ec2::253",
+        "64:ff9b::93.184.216.34",
+        "2a00:1::93.184.216.34",
+    ] {
         assert_eq!(judge(&policy, ip.parse().unwrap()), Ok(Grounds::Listed), "{ip}");
+    }
+}
+
+#[test]
+fn listing_a_translators_prefix_does_not_open_the_inside_behind_it() {
+    for (prefix, listed) in [
+        ("2a00:64::/96", "2a00:64::/96"),
+        ("64:ff9b::/96", "64:ff9b::/96"),
+        ("64:ff9b:1::/96", "64:ff9b:1::/96"),
+    ] {
+        let policy = Policy::default().with_nat64(prefix.parse().unwrap()).unwrap();
+        let policy = policy.with_allowed(listed.parse().unwrap()).unwrap();
+        let judge = |last: &str| {
+            let address = format!("{}{last}", prefix.trim_end_matches("/96"));
+            policy.judge_address(std::net::SocketAddr::new(address.parse().unwrap(), 443))
+        };
+        assert_eq!(judge("93.184.216.34"), Ok(Grounds::Listed));
+        for inside in ["10.0.0.5", "127.0.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"] {
+            assert!(matches!(judge(inside), Err(Refusal::Address(_))), "{prefix} {inside}");
+        }
+        let inside = policy.clone().with_allowed("10.0.0.0/8".parse().unwrap()).unwrap();
+        let address = format!("{}10.0.0.5", prefix.trim_end_matches("/96"));
+        let judged = inside.judge_address(std::net::SocketAddr::new(address.parse().unwrap(), 443));
+        assert_eq!(judged, Ok(Grounds::Listed), "both are listed");
     }
 }
 

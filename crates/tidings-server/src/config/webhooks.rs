@@ -24,6 +24,9 @@ pub struct Webhooks {
     /// Addresses for which the rules on range, scheme, port and name do not hold: for development, and for partners in
     /// one's own network. Said loudly at the start.
     pub allow_cidrs: Vec<String>,
+    /// Prefixes by which this network translates IPv6 to IPv4 (RFC 6052). They are refused; where `allow_cidrs` lists one, what it
+    /// translates to is judged.
+    pub nat64: Vec<String>,
     /// `http://` as well, everywhere.
     pub allow_http: bool,
     /// The ports that may be called.
@@ -46,6 +49,7 @@ impl Default for Webhooks {
             probe_every: Span::secs(600),
             endpoints_per_tenant: 1_000,
             allow_cidrs: Vec::new(),
+            nat64: Vec::new(),
             allow_http: false,
             ports: "443,1024-65535".into(),
             proxy: None,
@@ -89,6 +93,12 @@ impl Webhooks {
             let net = cidr.parse().map_err(|_| bad(format!("{cidr:?} is no range such as 10.1.0.0/16")))?;
             policy = policy.with_allowed(net).map_err(|e| bad(e.to_string()))?;
         }
+        for prefix in &self.nat64 {
+            let bad = |why: String| ConfigError::invalid("webhooks.nat64", why);
+            let net =
+                prefix.parse().map_err(|_| bad(format!("{prefix:?} is no prefix such as 64:ff9b:1::/96")))?;
+            policy = policy.with_nat64(net).map_err(|e| bad(e.to_string()))?;
+        }
         Ok(own.iter().fold(policy, |policy, service| policy.with_own(*service)))
     }
 
@@ -104,6 +114,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_configured_translator_leads_to_is_refused() {
+        let webhooks = Webhooks { nat64: vec!["2a00:64::/96".into()], ..Webhooks::default() };
+        let judge = |webhooks: &Webhooks, address: &str| {
+            webhooks.policy(&[]).expect("valid").judge_address(address.parse().expect("an address")).is_ok()
+        };
+        assert!(judge(&Webhooks::default(), "[2a00:64::a00:5]:443"));
+        assert!(!judge(&webhooks, "[2a00:64::a00:5]:443"));
+        let listed = Webhooks { allow_cidrs: vec!["2a00:64::/96".into()], ..webhooks };
+        assert!(!judge(&listed, "[2a00:64::a00:5]:443"), "10.0.0.5 is behind it");
+        assert!(judge(&listed, "[2a00:64::5db8:d822]:443"), "93.184.216.34 is");
+    }
+
+    #[test]
     fn a_wide_range_or_bad_ports_are_refused_at_the_start() {
         let with = |change: fn(&mut Webhooks)| {
             let mut webhooks = Webhooks::default();
@@ -112,9 +135,12 @@ mod tests {
         };
         assert!(with(|_| {}).is_ok());
         assert!(with(|w| w.allow_cidrs = vec!["127.0.0.0/8".into()]).is_ok());
+        assert!(with(|w| w.nat64 = vec!["2a00:64::/96".into()]).is_ok());
         for refused in [
             with(|w| w.allow_cidrs = vec!["0.0.0.0/0".into()]),
             with(|w| w.allow_cidrs = vec!["localhost".into()]),
+            with(|w| w.nat64 = vec!["2a00:64::/97".into()]),
+            with(|w| w.nat64 = vec!["10.0.0.0/8".into()]),
             with(|w| w.ports = "0".into()),
             with(|w| w.timeout = Span::secs(31)),
             with(|w| w.retries = 9),
