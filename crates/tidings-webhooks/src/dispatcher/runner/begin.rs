@@ -43,19 +43,30 @@ impl Runner {
         let now = self.shared.clock.now();
         self.crowded = false;
         while self.has_room() && self.quiet_until.is_none_or(|until| until <= now) {
-            let kinds = self.kinds(now);
-            let Some(kind) = kinds.into_iter().find(|kind| self.reserve(*kind, now) <= now) else { break };
-            let again = kind != Kind::First;
-            let Some(slot) = self.shared.slots.take(&self.endpoint.tenant, again, &self.bell) else {
-                self.crowded = true;
-                break;
-            };
+            let Some((kind, slot)) = self.choose(now) else { break };
             self.turns.use_up(kind);
             let Some(ready) = self.take_next(kind) else { break };
             self.begin(ready, slot, now);
         }
         let later = |at: Option<Timestamp>| at.is_some_and(|at| at > now);
         self.standing.set_throttled(later(self.turns.next()) || later(self.quiet_until));
+    }
+
+    /// The first that has its turn and gets a slot: where there is none for repeats, first attempts go on.
+    fn choose(&mut self, now: Timestamp) -> Option<(Kind, Slot)> {
+        let mut refused = None;
+        for kind in self.kinds(now) {
+            let again = kind != Kind::First;
+            if refused == Some(again) || self.reserve(kind, now) > now {
+                continue;
+            }
+            if let Some(slot) = self.shared.slots.take(&self.endpoint.tenant, again, &self.bell) {
+                return Some((kind, slot));
+            }
+            refused = Some(again);
+            self.crowded = true;
+        }
+        None
     }
 
     fn has_room(&self) -> bool {

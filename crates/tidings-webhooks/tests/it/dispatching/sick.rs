@@ -84,3 +84,33 @@ async fn hanging_receivers_of_one_tenant_delay_nobody() {
     assert_eq!(hanging.messages().len(), 8);
     assert_eq!(works.dispatcher.stats().attempts[0], ("delivered", 30));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_attempts_flow_while_others_hold_every_slot_for_repeats() {
+    // One slot is for repeats.
+    let config = DispatcherConfig { in_flight_max: 4, rate_per_tenant: None, ..DispatcherConfig::default() };
+    let works = Works::open(config).await;
+    let hanging = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Hang });
+    let mut wanted = spec(&hanging.url());
+    wanted.timeout = Some(Duration::from_secs(30));
+    let other = works.in_tenant("other");
+    other.endpoint(wanted).await;
+    other.publish("note.created", 1).await;
+    hanging.wait(2);
+    let healthy = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
+    let id = works.endpoint(spec(&healthy.url())).await;
+    works.publish("note.created", 1).await;
+    let due = async || {
+        let now = tidings_core::Clock::now(&tidings_core::SystemClock);
+        works.deliveries(id, false).await.iter().any(|row| {
+            matches!(row.state, tidings_core::webhook::DeliveryState::Retrying { next_at, .. } if next_at <= now)
+        })
+    };
+    works.until("its retry is due", due).await;
+    for _ in 0..20 {
+        works.publish("note.created", 1).await;
+    }
+    let all = || (2..=21).all(|seq| healthy.taken().contains(&seq));
+    assert!(tidings_testkit::wait::is_true_within(Duration::from_secs(15), all), "{:?}", healthy.taken());
+    assert_eq!(hanging.messages().len(), 2, "the slot for repeats is still taken");
+}
