@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 ///
 /// A tenant gets another slot only while it has fewer than are free. So one that takes all it can get has half of them,
 /// two have a third each, and there is always room for one that has none: receivers that hang cost their own tenant.
-/// Attempts that are no first ones have at most a quarter.
+/// Attempts that are no first ones have at most a quarter, and of that a tenant has its share by the same rule.
 #[derive(Debug)]
 pub(super) struct Slots {
     again_max: usize,
@@ -26,9 +26,16 @@ struct State {
     free: usize,
     /// Taken by attempts that are no first ones.
     again: usize,
-    taken: HashMap<TenantId, usize, RandomState>,
+    taken: HashMap<TenantId, Taken, RandomState>,
     /// Who was refused, in order. Beyond [`Slots::WAITING_MAX`] nobody is added: who is refused looks again by itself.
     waiting: VecDeque<Arc<Notify>>,
+}
+
+/// By one tenant.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    all: usize,
+    again: usize,
 }
 
 /// An attempt that is under way, until it is dropped.
@@ -52,8 +59,8 @@ impl Slots {
     /// A slot, or `bell` rings when it may be worth asking again.
     pub(super) fn take(self: &Arc<Self>, tenant: &TenantId, again: bool, bell: &Arc<Notify>) -> Option<Slot> {
         let mut state = self.state.lock();
-        let has = state.taken.get(tenant).copied().unwrap_or(0);
-        if has >= state.free || (again && state.again >= self.again_max) {
+        let has = state.taken.get(tenant).copied().unwrap_or_default();
+        if has.all >= state.free || (again && has.again >= self.again_max - state.again) {
             if state.waiting.len() < Self::WAITING_MAX {
                 state.waiting.push_back(Arc::clone(bell));
             }
@@ -61,9 +68,10 @@ impl Slots {
         }
         state.free -= 1;
         state.again += usize::from(again);
+        let has = Taken { all: has.all + 1, again: has.again + usize::from(again) };
         match state.taken.get_mut(tenant) {
-            Some(taken) => *taken += 1,
-            None => drop(state.taken.insert(tenant.clone(), 1)),
+            Some(taken) => *taken = has,
+            None => drop(state.taken.insert(tenant.clone(), has)),
         }
         drop(state);
         Some(Slot { slots: Arc::clone(self), tenant: tenant.clone(), again })
@@ -71,7 +79,7 @@ impl Slots {
 
     /// How many are taken.
     pub(super) fn taken(&self) -> usize {
-        self.state.lock().taken.values().sum()
+        self.state.lock().taken.values().map(|taken| taken.all).sum()
     }
 }
 
@@ -82,8 +90,9 @@ impl Drop for Slot {
             state.free += 1;
             state.again -= usize::from(self.again);
             if let Some(taken) = state.taken.get_mut(&self.tenant) {
-                *taken -= 1;
-                if *taken == 0 {
+                taken.all -= 1;
+                taken.again -= usize::from(self.again);
+                if taken.all == 0 {
                     state.taken.remove(&self.tenant);
                 }
             }
@@ -122,10 +131,15 @@ mod tests {
     #[test]
     fn retries_have_their_own_share() {
         let slots = Slots::new(16);
-        let again = all(&slots, "a", true);
-        assert_eq!(again.len(), 4);
-        assert_eq!(all(&slots, "b", true).len(), 0);
+        let a = all(&slots, "a", true);
+        assert_eq!(a.len(), 2, "a greedy tenant leaves room for the others' repeats too");
+        let b = all(&slots, "b", true);
+        let c = all(&slots, "c", true);
+        assert_eq!((b.len(), c.len()), (1, 1));
+        assert_eq!(all(&slots, "d", true).len(), 0);
         assert_eq!(all(&slots, "b", false).len(), 6);
+        drop((a, b, c));
+        assert_eq!(all(&slots, "d", true).len(), 2, "all are back");
     }
 
     #[tokio::test]
