@@ -154,6 +154,7 @@ pub const CASES: &[Case] = cases! {
         a_tenant_has_so_many_endpoints,
         dispatchers_hear_of_changes_in_order,
         a_revoked_users_endpoints_are_paused,
+        a_receiver_that_is_back_enables_only_what_was_seen,
         a_range_is_replayed_beside_what_is_new,
         dead_letters_are_sent_again,
     }

@@ -92,17 +92,15 @@ impl Endpoint {
         self
     }
 
-    /// Stops by a person's wish. One that is paused already stays so.
-    pub fn paused(mut self, now: Timestamp) -> Result<Self, EndpointRefused> {
-        match self.state {
-            EndpointState::Active => {
-                self.state = EndpointState::Paused { at: now };
-                self.generation += 1;
-                Ok(self)
-            }
-            EndpointState::Paused { .. } => Ok(self),
-            EndpointState::Disabled { .. } => Err(EndpointRefused::State(self.state.name())),
+    /// Stops by a person's wish, also where it has stopped by itself: then it does not heal by itself. One that is paused
+    /// already stays so.
+    #[must_use]
+    pub fn paused(mut self, now: Timestamp) -> Self {
+        if self.state.name() != StateName::Paused {
+            self.state = EndpointState::Paused { at: now };
+            self.generation += 1;
         }
+        self
     }
 
     /// Delivers again. `head` is the end of the log.
@@ -222,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_generation_ends_with_a_state() {
-        let paused = endpoint().paused(NOW).expect("it is active");
+        let paused = endpoint().paused(NOW);
         assert_eq!((paused.state, paused.generation), (EndpointState::Paused { at: NOW }, 2));
-        let still = paused.clone().paused(NOW + Duration::from_secs(1)).expect("it is paused");
+        let still = paused.clone().paused(NOW + Duration::from_secs(1));
         assert_eq!(still, paused);
         let again = paused.clone().enabled(Resume::Cursor, Seq::new(9));
         assert_eq!((again.state, again.cursor, again.generation), (EndpointState::Active, Seq::new(5), 3));
@@ -236,12 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_endpoint_is_enabled_and_not_paused() {
+    fn a_disabled_endpoint_is_enabled_or_paused() {
         let mut failing = endpoint();
         failing.failing_since = Some(Timestamp::from_secs(1));
         let disabled = failing.disabled(DisabledReason::Failing, NOW).expect("it is active");
         assert_eq!(disabled.generation, 2);
-        assert_eq!(disabled.clone().paused(NOW), Err(EndpointRefused::State(StateName::Disabled)));
+        let paused = disabled.clone().paused(NOW);
+        assert_eq!((paused.state, paused.generation), (EndpointState::Paused { at: NOW }, 3));
         let enabled = disabled.enabled(Resume::Cursor, Seq::new(9));
         assert_eq!((enabled.failing_since, enabled.generation), (None, 3));
     }

@@ -3,7 +3,9 @@ use std::time::Duration;
 use tidings_core::{
     Clock as _, Endpoint, EndpointId, EndpointSpec, Grant, ReplayId, SecretId, Seq, SystemEntropy, TenantId,
     Tenants, Timestamp, UserId,
-    webhook::{EndpointState, Format, Partition, Replay, Resume, Secret, SecretKind, StateName},
+    webhook::{
+        DisabledReason, EndpointState, Format, Partition, Replay, Resume, Secret, SecretKind, StateName,
+    },
 };
 
 use super::{
@@ -265,12 +267,19 @@ pub(super) async fn a_revoked_users_endpoints_are_paused(world: World) {
         Operation::PutEndpoint(Box::new(NewEndpoint { grant: grant(user), ..new_endpoint() }))
     };
     let anas = change(&world, "acme", of(Some("ana"))).await.expect("new");
+    let failing = change(&world, "acme", of(Some("ana"))).await.expect("new");
+    let mut said = report(failing.id, failing.generation);
+    said.disable = Some(DisabledReason::Failing);
+    world.operate("acme", Operation::Report(Box::new(said))).await.expect("is there");
     let bens = change(&world, "acme", of(Some("ben"))).await.expect("new");
     let nobodys = change(&world, "acme", of(None)).await.expect("new");
     let elsewhere = change(&world, "other", of(Some("ana"))).await.expect("new");
     let pause = Operation::PauseEndpointsOf(UserId::new("ana").expect("valid"));
     let paused = world.operate("acme", pause.clone()).await;
-    assert!(matches!(paused, Ok(Outcome::Paused(1))), "{paused:?}");
+    assert!(matches!(paused, Ok(Outcome::Paused(2))), "{paused:?}");
+    let healing = read(&world, "acme", failing.id).await.expect("is there");
+    assert_eq!(healing.state, EndpointState::Paused { at: world.clock.now() }, "it heals no more by itself");
+    assert_eq!(healing.generation, 3);
     let paused = read(&world, "acme", anas.id).await.expect("is there");
     assert_eq!(paused.state, EndpointState::Paused { at: world.clock.now() });
     assert_eq!(paused.generation, 2);
@@ -279,6 +288,29 @@ pub(super) async fn a_revoked_users_endpoints_are_paused(world: World) {
         assert_eq!(read(&world, tenant, endpoint.id).await, Some(endpoint));
     }
     assert!(matches!(world.operate("acme", pause).await, Ok(Outcome::Paused(0))));
+}
+
+pub(super) async fn a_receiver_that_is_back_enables_only_what_was_seen(world: World) {
+    let made = put(&world, "acme").await;
+    let disable = async || {
+        let now = read(&world, "acme", made.id).await.expect("is there");
+        let mut said = report(made.id, now.generation);
+        said.disable = Some(DisabledReason::Failing);
+        world.operate("acme", Operation::Report(Box::new(said))).await.expect("is there");
+        read(&world, "acme", made.id).await.expect("is there")
+    };
+    let recover = async |seen| change(&world, "acme", to(made.id, EndpointChange::Recover { seen })).await;
+    assert_eq!(recover(made.change).await, Err(CommandError::Changed), "it is active");
+    let disabled = disable().await;
+    let back = recover(disabled.change).await.expect("as it was seen");
+    assert_eq!((back.state, back.cursor), (EndpointState::Active, disabled.cursor));
+    let disabled = disable().await;
+    let paused = change(&world, "acme", to(made.id, EndpointChange::Pause)).await.expect("disabled");
+    assert_eq!(paused.state, EndpointState::Paused { at: world.clock.now() });
+    for seen in [disabled.change, paused.change] {
+        assert_eq!(recover(seen).await, Err(CommandError::Changed), "it is paused");
+    }
+    assert_eq!(read(&world, "acme", made.id).await, Some(paused));
 }
 
 pub(super) async fn a_range_is_replayed_beside_what_is_new(world: World) {

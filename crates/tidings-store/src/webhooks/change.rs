@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidings_core::{
     EndpointId, EndpointSpec, Grant, ReplayId, SecretId, Seq, Timestamp,
-    webhook::{Endpoint, Resume, Secret},
+    webhook::{Endpoint, Resume, Secret, StateName},
 };
 
 use crate::CommandError;
@@ -30,6 +30,11 @@ pub enum EndpointChange {
     },
     Pause,
     Enable(Resume),
+    /// A receiver is back: enables from the cursor. [`CommandError::Changed`] where the endpoint is no longer disabled or no
+    /// longer the one of this change number.
+    Recover {
+        seen: u64,
+    },
     /// Signs with this one too, and with its predecessors for `overlap` more.
     Rotate {
         secret: Secret,
@@ -69,7 +74,13 @@ pub(crate) fn applied(
     Ok(match change {
         EndpointChange::Spec { seen, .. } if *seen != endpoint.change => return Err(CommandError::Changed),
         EndpointChange::Spec { spec, .. } => endpoint.changed((**spec).clone()),
-        EndpointChange::Pause => endpoint.paused(now)?,
+        EndpointChange::Recover { seen }
+            if *seen != endpoint.change || endpoint.state.name() != StateName::Disabled =>
+        {
+            return Err(CommandError::Changed);
+        }
+        EndpointChange::Recover { .. } => endpoint.enabled(Resume::Cursor, head),
+        EndpointChange::Pause => endpoint.paused(now),
         EndpointChange::Enable(from) => endpoint.enabled(*from, head),
         EndpointChange::Rotate { secret, overlap } => {
             endpoint.rotated(Secret { created_at: now, ..secret.clone() }, now + *overlap)?

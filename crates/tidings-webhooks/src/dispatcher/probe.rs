@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{
-    Endpoint,
-    webhook::{Attempt, Resume},
-};
+use tidings_core::{Endpoint, webhook::Attempt};
 use tidings_store::{Command, EndpointChange, Operation, Report};
 
 use super::{Shared, reader::Reader, route::Message};
@@ -42,7 +39,8 @@ pub(super) async fn try_once(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) {
     }
     submit(shared, endpoint, Operation::Report(Box::new(report))).await;
     if back {
-        let change = EndpointChange::Enable(Resume::Cursor);
+        // Not where somebody has paused or changed it meanwhile.
+        let change = EndpointChange::Recover { seen: endpoint.change };
         submit(shared, endpoint, Operation::ChangeEndpoint { id: endpoint.id, change }).await;
         shared.look.notify_waiters();
     }

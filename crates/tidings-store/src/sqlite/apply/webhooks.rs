@@ -71,12 +71,12 @@ impl Txn<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Those that are active; of whatever state their tenant is.
+    /// Those that are active or disabled; of whatever state their tenant is.
     pub(super) fn pause_endpoints(&mut self, tenant: &TenantId, user: &UserId) -> Result<Outcome, Stop> {
         let key = self.memory.tenants.get(self.conn, tenant)?.ok_or(CommandError::UnknownTenant)?.key;
         let ids: Vec<EndpointId> = self
             .conn
-            .prepare_cached("SELECT id FROM endpoints WHERE tenant_key = ? AND user = ? AND state = 0")?
+            .prepare_cached("SELECT id FROM endpoints WHERE tenant_key = ? AND user = ? AND state IN (0, 2)")?
             .query_map(params![key, user.as_str()], |row| row.get(0).map(EndpointId::from_bytes))?
             .collect::<Result<_, _>>()?;
         for id in &ids {
@@ -85,7 +85,7 @@ impl Txn<'_> {
             else {
                 continue;
             };
-            let mut paused = endpoint.paused(self.now).map_err(CommandError::from)?;
+            let mut paused = endpoint.paused(self.now);
             paused.change = endpoint_row::next_change(self.conn)?;
             endpoint_row::update(self.conn, endpoint_key, &paused)?;
         }

@@ -128,3 +128,24 @@ async fn a_sample_is_sent_at_once_and_logged_nowhere() {
     assert_eq!(partner.messages()[0].json()["type"], "webhook.test");
     assert!(works.events(0).await.is_empty() && works.attempts(id).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_undoes_no_change_that_was_made_meanwhile() {
+    let config = DispatcherConfig {
+        disable_after: Duration::ZERO,
+        probe_every: Duration::from_millis(100),
+        ..DispatcherConfig::default()
+    };
+    let works = Works::open(config).await;
+    let partner = Partner::doing(|_, before| {
+        if before == 0 { Does::Say("500 No") } else { Does::TakeAfter(Duration::from_millis(1_500)) }
+    });
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.publish("note.created", 1).await;
+    partner.wait(2);
+    works.change(id, EndpointChange::Pause).await;
+    works.until("the probe is told", async || works.attempts(id).await.len() == 2).await;
+    works.until("it is counted", async || works.dispatcher.stats().paused == 1).await;
+    assert_eq!(works.stored(id).await.state.name(), tidings_core::webhook::StateName::Paused);
+    assert_eq!(partner.messages().len(), 2);
+}
