@@ -51,9 +51,13 @@ impl Retries {
         let full = rows.len() >= Self::LOOK;
         self.next_at = None;
         let mut skipped = false;
+        // They are sorted: behind one that is due later is none that is due now.
+        let mut behind = false;
         for row in rows {
             let DeliveryState::Retrying { next_at, .. } = row.state else { continue };
-            if self.busy.contains(&row.seq) {
+            let busy = self.busy.contains(&row.seq);
+            behind = busy || next_at <= now;
+            if busy {
                 skipped |= next_at <= now;
             } else if next_at <= now {
                 self.ready.push_back(row);
@@ -61,7 +65,7 @@ impl Retries {
                 self.due(next_at);
             }
         }
-        if full || skipped {
+        if (full && behind) || skipped {
             // Behind those that are taken, or about to go, there may be others.
             self.due(if self.ready.is_empty() { now + PAUSE } else { now });
         }
@@ -135,5 +139,17 @@ mod tests {
         assert_eq!(retries.next_look(), None);
         retries.due(at(30));
         assert_eq!(retries.next_look(), Some(at(30)));
+    }
+    #[test]
+    fn many_that_are_due_later_are_looked_at_when_the_first_is_due() {
+        let rows = |due: i64| (1..=Retries::LOOK as u64).map(|seq| row(seq, due + seq as i64)).collect();
+        let mut retries = Retries::new(at(10));
+        assert!(retries.look(at(10)));
+        retries.loaded(rows(100), at(10));
+        assert_eq!(retries.next_look(), Some(at(101)));
+        assert!(retries.look(at(101)));
+        retries.loaded(rows(0), at(101));
+        while retries.pop().is_some() {}
+        assert_eq!(retries.next_look(), Some(at(101)), "behind those that are due there may be others");
     }
 }
