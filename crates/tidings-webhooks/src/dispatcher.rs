@@ -17,6 +17,7 @@ mod ledger;
 mod pace;
 mod probe;
 mod reader;
+mod resend;
 mod retries;
 mod route;
 mod runner;

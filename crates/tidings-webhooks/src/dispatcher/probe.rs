@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_core::{Endpoint, webhook::Attempt};
 use tidings_store::{Command, EndpointChange, Operation, Report};
 
-use super::{Shared, reader::Reader, route::Message};
+use super::{Shared, reader::Reader, resend, route::Message};
 
 /// One attempt with what the endpoint is owed first: what is retried, else its next event. Nothing where it is owed nothing.
 pub(super) async fn try_once(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) {
@@ -57,7 +57,7 @@ async fn submit(shared: &Shared, endpoint: &Endpoint, operation: Operation) {
 async fn retried(shared: &Shared, endpoint: &Endpoint) -> Option<Message> {
     let rows = shared.store.webhooks()?.retrying(&endpoint.tenant, endpoint.id, 1).await.ok()?;
     let row = rows.into_iter().next()?;
-    Some(Message::of_row(row))
+    Some(resend::fitted(shared, endpoint, Message::of_row(row)).await)
 }
 
 async fn next(shared: &Shared, endpoint: &Endpoint) -> Option<Message> {
@@ -67,7 +67,7 @@ async fn next(shared: &Shared, endpoint: &Endpoint) -> Option<Message> {
     for _ in 0..PAGES_MAX {
         let wanted = reader.fill();
         if let Some(due) = reader.pop() {
-            return Some(Message::of_due(due));
+            return Some(Message::of_due(due, endpoint.spec.format));
         }
         let page = shared.hub.pager().read(wanted?).await;
         reader.supply(page);

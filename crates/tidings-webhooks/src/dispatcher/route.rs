@@ -3,20 +3,22 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use tidings_core::{
-    Clock, Endpoint, EndpointId, Entropy, Event, EventId, EventType, Seq, TenantId, Timestamp,
+    Clock, Endpoint, EndpointId, EndpointSpec, Entropy, Event, EventId, EventType, Seq, TenantId, Timestamp,
     webhook::{AttemptFailure, Delivery, Format, Secret},
 };
 use tidings_guard::Policy;
 use tidings_live::Due;
 use zeroize::Zeroizing;
 
-use super::{DispatcherConfig, cloud_events, trace};
+use super::{DispatcherConfig, cloud_events, resend, trace};
 use crate::{
     sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp, Timeouts},
     signing::{SigningKey, sign},
 };
+
+const JSON: &str = "application/json";
 
 /// Opens what endpoints' requests are signed with.
 pub trait OpenSecrets: Send + Sync + 'static {
@@ -33,7 +35,6 @@ pub(super) struct Route {
     template: HeaderTemplate,
     keys: Vec<(SigningKey, Option<Timestamp>)>,
     timeouts: Timeouts,
-    format: Format,
 }
 
 /// An endpoint has no secret that opens: nothing is sent to it unsigned.
@@ -48,21 +49,35 @@ pub(super) struct Message {
     pub(super) event: EventId,
     pub(super) event_type: EventType,
     pub(super) body: Bytes,
-    /// `None`: it is no more in the log.
+    /// What the body is.
+    pub(super) format: Format,
+    /// `None`: it is no more in the log, or was not looked up.
     pub(super) source: Option<Arc<Event>>,
 }
 
 impl Message {
-    pub(super) fn of_due(due: Due) -> Self {
+    /// What was read for an endpoint in its format.
+    pub(super) fn of_due(due: Due, format: Format) -> Self {
         let Due { event, body } = due;
         let (seq, id, event_type) = (event.seq, event.fact.id, event.fact.event_type.clone());
-        Self { seq, event: id, event_type, body, source: Some(event) }
+        Self { seq, event: id, event_type, body, format, source: Some(event) }
     }
 
-    /// What was sent before, as it was.
+    pub(super) fn of_event(event: Arc<Event>, spec: &EndpointSpec) -> Self {
+        let (format, verbosity) = (spec.format, spec.verbosity);
+        let body = match format {
+            Format::Standard => event.envelope(verbosity).into(),
+            Format::Cloudevents => event.cloud_event(verbosity).into(),
+            Format::CloudeventsBinary => event.fact.body.at(verbosity).bytes(),
+        };
+        Self::of_due(Due { event, body }, format)
+    }
+
+    /// What was sent before, as it was; [`resend`](super::resend) makes it what the endpoint wants now.
     pub(super) fn of_row(row: Delivery) -> Self {
         let Delivery { seq, event, event_type, body, .. } = row;
-        Self { seq, event, event_type, body: body.unwrap_or_default(), source: None }
+        let body = body.unwrap_or_default();
+        Self { seq, event, event_type, format: resend::format_of(&body, event), body, source: None }
     }
 }
 
@@ -76,10 +91,6 @@ impl Route {
         let spec = &endpoint.spec;
         let target = policy.judge_url(&spec.url).ok();
         let destination = target.and_then(|target| Destination::new(target).ok());
-        let content_type = HeaderValue::from_static(match spec.format {
-            Format::Standard | Format::CloudeventsBinary => "application/json",
-            Format::Cloudevents => "application/cloudevents+json",
-        });
         let open = |secret: &Secret| {
             let text = secrets.open(endpoint, secret)?;
             Some((SigningKey::parse(&text).ok()?, secret.expires_at))
@@ -94,10 +105,9 @@ impl Route {
             endpoint: endpoint.id,
             tenant: endpoint.tenant.clone(),
             destination,
-            template: HeaderTemplate::new(config.version, content_type, &spec.headers),
+            template: HeaderTemplate::new(config.version, HeaderValue::from_static(JSON), &spec.headers),
             keys,
             timeouts: Timeouts { connect: whole, first_byte: whole, whole },
-            format: spec.format,
         })
     }
 
@@ -131,8 +141,12 @@ impl Route {
         let signature = sign(keys.map(|(key, _)| key), &id, now.as_secs(), &message.body);
         let stamp = Stamp { id: &id, timestamp: now.as_secs(), signature, traceparent: Some(trace) };
         let mut headers = self.template.stamp(stamp);
-        if self.format == Format::CloudeventsBinary {
-            headers.extend(self.attributes(message));
+        match message.format {
+            Format::Standard => {}
+            Format::Cloudevents => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json"));
+            }
+            Format::CloudeventsBinary => headers.extend(self.attributes(message)),
         }
         headers
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::json;
 use tidings_core::{
     Endpoint, Entropy, Event, EventBody, EventId, EventType, NewEvent, RawJson, Seq, Timestamp,
-    webhook::Format,
 };
 
 use super::route::Message;
@@ -26,17 +25,5 @@ pub(super) fn message(endpoint: &Endpoint, now: Timestamp, entropy: &dyn Entropy
             body: EventBody::same_for_all(RawJson::from_value(&data)),
         },
     };
-    let verbosity = endpoint.spec.verbosity;
-    let body = match endpoint.spec.format {
-        Format::Standard => event.envelope(verbosity).into(),
-        Format::Cloudevents => event.cloud_event(verbosity).into(),
-        Format::CloudeventsBinary => event.fact.body.at(verbosity).bytes(),
-    };
-    Message {
-        seq: event.seq,
-        event: event.fact.id,
-        event_type: event.fact.event_type.clone(),
-        body,
-        source: Some(Arc::new(event)),
-    }
+    Message::of_event(Arc::new(event), &endpoint.spec)
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use tidings_core::{Seq, Timestamp};
 
 use super::{Happened, Kind, Runner, Tried};
-use crate::dispatcher::{route::Message, slots::Slot};
+use crate::dispatcher::{resend, route::Message, slots::Slot};
 
 /// Turns that were reserved and not used.
 #[derive(Debug, Default)]
@@ -139,7 +139,12 @@ impl Runner {
                 let replaying = self.replays.iter_mut().find(|replaying| replaying.replay.id == id)?;
                 let due = replaying.reader.pop()?;
                 replaying.window.begin(due.event.seq, due.event.time);
-                Some(Ready { kind, message: Message::of_due(due), number: 1, time: None })
+                Some(Ready {
+                    kind,
+                    message: Message::of_due(due, self.endpoint.spec.format),
+                    number: 1,
+                    time: None,
+                })
             }
         }
     }
@@ -155,7 +160,12 @@ impl Runner {
         self.pass_held(seq);
         let held = self.held.as_ref().filter(|held| held.seq == seq);
         let number = held.map_or(0, |held| held.attempts) + 1;
-        Some(Ready { kind, message: Message::of_due(due), number, time: Some(time) })
+        Some(Ready {
+            kind,
+            message: Message::of_due(due, self.endpoint.spec.format),
+            number,
+            time: Some(time),
+        })
     }
 
     /// The event that an ordered endpoint stood before does not match any more: its row is one like others.
@@ -175,7 +185,10 @@ impl Runner {
         self.in_flight += 1;
         self.in_flight_again += usize::from(kind != Kind::First);
         let (shared, route) = (Arc::clone(&self.shared), Arc::clone(&self.route));
+        let endpoint = Arc::clone(&self.endpoint);
         self.under_way.push(Box::pin(async move {
+            let message =
+                if kind == Kind::Retry { resend::fitted(&shared, &endpoint, message).await } else { message };
             let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
             drop(slot);
             Happened::Tried(Box::new(Tried { kind, message, number, at: now, attempt }))

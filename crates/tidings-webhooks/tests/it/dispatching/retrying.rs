@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tidings_core::webhook::{AttemptFailure, DeliveryState};
-use tidings_store::ReplayWhat;
+use serde_json::json;
+use tidings_core::webhook::{AttemptFailure, DeliveryState, Format};
+use tidings_store::{EndpointChange, ReplayWhat};
 use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
@@ -100,4 +101,54 @@ async fn redirects_and_refused_addresses_are_failures_and_followed_by_nothing() 
         assert_eq!(works.attempts(id).await.len(), 3);
     }
     assert_eq!(silent.messages().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_cloud_event_is_the_same_message() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    for format in [Format::Cloudevents, Format::CloudeventsBinary] {
+        let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
+        let mut wanted = spec(&partner.url());
+        wanted.format = format;
+        works.endpoint(wanted).await;
+        works.enqueue().await;
+        let messages = partner.wait(2);
+        let names = ["content-type", "ce-id", "ce-time", "ce-jobid", "ce-jobtype", "ce-sequence", "ce-type"];
+        let told = |at: usize| names.map(|name| messages[at].header(name));
+        assert_eq!(told(0), told(1));
+        assert_eq!(told(0)[3].is_some(), format == Format::CloudeventsBinary);
+        assert_eq!(messages[0].body, messages[1].body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_in_the_format_that_it_says() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let formats = [Format::Standard, Format::Cloudevents, Format::CloudeventsBinary];
+    for (from, to) in [(0, 1), (1, 2), (2, 0)].map(|(from, to)| (formats[from], formats[to])) {
+        let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
+        let mut wanted = spec(&partner.url());
+        wanted.format = from;
+        let id = works.endpoint(wanted.clone()).await;
+        works.publish("note.created", 1).await;
+        works.until("its try is told", async || works.deliveries(id, false).await.len() == 1).await;
+        wanted.format = to;
+        let seen = works.stored(id).await.change;
+        works.change(id, EndpointChange::Spec { spec: Box::new(wanted), seen }).await;
+        let again = partner.wait(2).remove(1);
+        let (keys, kind) = (again.json(), again.header("content-type"));
+        match to {
+            Format::Standard => assert!(keys["seq"].is_u64() && kind == Some("application/json"), "{keys}"),
+            Format::Cloudevents => {
+                assert_eq!(
+                    (&keys["specversion"], kind),
+                    (&json!("1.0"), Some("application/cloudevents+json"))
+                );
+            }
+            Format::CloudeventsBinary => {
+                assert_eq!((keys, kind), (json!({"n": 0}), Some("application/json")));
+                assert!(again.header("ce-time").is_some());
+            }
+        }
+    }
 }
