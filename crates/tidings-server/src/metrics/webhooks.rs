@@ -44,7 +44,7 @@ impl Webhooks {
         registry.register("webhook_in_flight", "Attempts that are under way", new.in_flight.clone());
         registry.register(
             "webhook_oldest_undelivered_seconds",
-            "The age of the oldest event that an endpoint of this node has not been tried with, paused and disabled ones included",
+            "The age of the oldest event that an endpoint of this node has not taken and that is not given up, paused and disabled ones included",
             new.oldest.clone(),
         );
         registry.register("webhook_retrying", "Deliveries that wait for another try", new.retrying.clone());

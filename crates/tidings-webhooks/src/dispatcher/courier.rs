@@ -126,7 +126,9 @@ async fn probe_while(
 async fn note_backlog(shared: &Shared, endpoint: &Endpoint, standing: &Standing) {
     let Some(webhooks) = shared.store.webhooks() else { return };
     if let Ok(Some(backlog)) = webhooks.backlog(&endpoint.tenant, endpoint.id).await {
+        // Which has what is retried in it.
         standing.set_oldest(backlog.oldest);
+        standing.set_oldest_retried(None);
         standing.set_retrying(backlog.retrying);
     }
 }

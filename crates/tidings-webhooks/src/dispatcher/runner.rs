@@ -3,6 +3,7 @@
 //! One task owns all of it: what it reads, the attempts that are under way, the results that the store has not taken.
 //! It waits for whatever happens first and then looks at everything: reads on, begins attempts, reports.
 
+mod age;
 mod begin;
 mod finish;
 mod report;
@@ -33,6 +34,7 @@ use super::{
     window::Window,
 };
 use crate::sender;
+use age::Age;
 use begin::Turns;
 
 /// Why delivering to an endpoint came to an end.
@@ -81,6 +83,7 @@ pub(super) struct Runner {
     /// The node has no slot for it now.
     crowded: bool,
     failing_since: Option<Timestamp>,
+    age: Age,
     /// Nothing new is begun.
     closing: Option<Over>,
 }
@@ -116,6 +119,8 @@ enum Happened {
     Page(Option<ReplayId>, Result<Arc<Page>, ReadError>),
     Retries(Result<Vec<Delivery>, ReadError>),
     Reported(Result<Outcome, CommandError>),
+    /// The time of the oldest event that is retried, where the store has said it.
+    Aged(Option<Timestamp>),
 }
 
 struct Tried {
@@ -191,6 +196,7 @@ impl Runner {
             turns: Turns::default(),
             quiet_until: None,
             crowded: false,
+            age: Age::default(),
             closing: None,
         })
     }
@@ -228,6 +234,7 @@ impl Runner {
         if self.closing.is_none() {
             self.read_on();
             self.begin_attempts();
+            self.look_at_age();
         }
         self.report_when_due();
         self.standing.set_oldest(self.oldest());
@@ -259,6 +266,7 @@ impl Runner {
             Happened::Retries(Ok(rows)) => self.retries.loaded(rows, self.shared.clock.now()),
             Happened::Retries(Err(_)) => self.retries.failed(self.shared.clock.now()),
             Happened::Reported(outcome) => self.reported(outcome),
+            Happened::Aged(oldest) => self.aged(oldest),
         }
     }
 

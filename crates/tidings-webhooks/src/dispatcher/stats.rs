@@ -25,7 +25,8 @@ pub struct DispatcherStats {
     pub dead: u64,
     /// Attempts under way.
     pub in_flight: usize,
-    /// The age of the oldest event that an endpoint has not been tried with; one that is paused or disabled counts.
+    /// The age of the oldest event that an endpoint has not taken and that is not given up, those that are tried again
+    /// included; one that is paused or disabled counts.
     pub oldest_age: Duration,
     /// Deliveries that wait for another try.
     pub retrying: u64,
@@ -50,6 +51,8 @@ pub(super) struct Standing {
     state: Mutex<StateName>,
     /// In microseconds; 0: nothing waits.
     oldest: AtomicI64,
+    /// Of what is retried, also in microseconds.
+    oldest_retried: AtomicI64,
     throttled: AtomicBool,
     /// As far as this node knows; another that reported late may make it wrong by a few.
     retrying: AtomicI64,
@@ -70,6 +73,7 @@ impl Stats {
         let standing = Arc::new(Standing {
             state: Mutex::new(state),
             oldest: AtomicI64::new(0),
+            oldest_retried: AtomicI64::new(0),
             throttled: AtomicBool::new(false),
             retrying: AtomicI64::new(0),
         });
@@ -111,6 +115,15 @@ impl Standing {
         self.oldest.store(oldest.map_or(0, Timestamp::as_micros), Relaxed);
     }
 
+    /// The time of the oldest event that is retried.
+    pub(super) fn set_oldest_retried(&self, oldest: Option<Timestamp>) {
+        self.oldest_retried.store(oldest.map_or(0, Timestamp::as_micros), Relaxed);
+    }
+
+    pub(super) fn is_retrying(&self) -> bool {
+        self.retrying.load(Relaxed) > 0
+    }
+
     pub(super) fn set_throttled(&self, throttled: bool) {
         self.throttled.store(throttled, Relaxed);
     }
@@ -119,8 +132,12 @@ impl Standing {
         self.retrying.store(rows as i64, Relaxed);
     }
 
-    pub(super) fn retry_begun(&self) {
-        self.retrying.fetch_add(1, Relaxed);
+    /// `time` is that of the event, where it is known.
+    pub(super) fn retry_begun(&self, time: Option<Timestamp>) {
+        let first = self.retrying.fetch_add(1, Relaxed) <= 0;
+        let known = Some(self.oldest_retried.load(Relaxed)).filter(|micros| !first && *micros > 0);
+        let oldest = known.into_iter().chain(time.map(Timestamp::as_micros)).min();
+        self.oldest_retried.store(oldest.unwrap_or(0), Relaxed);
     }
 
     pub(super) fn retry_done(&self) {
@@ -128,7 +145,8 @@ impl Standing {
     }
 
     fn add_to(&self, stats: &mut DispatcherStats, now: Timestamp) {
-        let oldest = Some(self.oldest.load(Relaxed)).filter(|micros| *micros > 0);
+        let retried = if self.is_retrying() { self.oldest_retried.load(Relaxed) } else { 0 };
+        let oldest = [self.oldest.load(Relaxed), retried].into_iter().filter(|micros| *micros > 0).min();
         let age = oldest.map(|micros| now.since(Timestamp::from_micros(micros)));
         stats.oldest_age = stats.oldest_age.max(age.unwrap_or_default());
         stats.retrying += self.retrying.load(Relaxed).max(0) as u64;

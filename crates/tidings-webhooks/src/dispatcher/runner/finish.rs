@@ -76,6 +76,7 @@ impl Runner {
         }
         if kind == Kind::Retry || number > 1 {
             self.standing.retry_done();
+            self.age.look_soon();
         }
         self.done(kind, message);
     }
@@ -95,12 +96,13 @@ impl Runner {
         self.put(message, state, state.attempts());
         self.shared.stats.died();
         self.standing.retry_done();
+        self.age.look_soon();
         self.done(kind, message);
     }
 
     fn put(&mut self, message: &Message, state: DeliveryState, number: u32) {
         if number == 1 {
-            self.standing.retry_begun();
+            self.standing.retry_begun(message.source.as_ref().map(|event| event.time));
         }
         self.ledger.put(Delivery {
             seq: message.seq,

@@ -21,7 +21,8 @@ impl Runner {
         let due = [self.turns.own, self.turns.of_tenant, self.quiet_until, held, self.retries.next_look()];
         // What is past already waits for something else.
         let due = due.into_iter().flatten().filter(|at| *at > clock).min().map(|at| now + at.since(clock));
+        let age = self.next_age();
         let crowded = self.crowded.then_some(now + CROWDED);
-        [report, due, crowded].into_iter().flatten().min().unwrap_or(now + IDLE)
+        [report, due, crowded, age].into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 }

@@ -152,3 +152,19 @@ async fn a_retry_is_in_the_format_that_it_says() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retried_has_an_age() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
+    let mut wanted = spec(&partner.url());
+    wanted.retries = tidings_core::webhook::RetrySchedule::custom(vec![Duration::from_secs(5)]).unwrap();
+    let id = works.endpoint(wanted).await;
+    works.until("it is there", async || works.dispatcher.stats().active == 1).await;
+    works.publish("note.created", 1).await;
+    works.until("it failed", async || works.deliveries(id, false).await.len() == 1).await;
+    works.cursor_reaches(id, 1).await;
+    assert!(works.dispatcher.stats().oldest_age > Duration::ZERO, "it is tried again after 5 s");
+    partner.has_taken(&[1]);
+    works.until("nothing waits", async || works.dispatcher.stats().oldest_age == Duration::ZERO).await;
+}
