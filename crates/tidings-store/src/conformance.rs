@@ -160,6 +160,7 @@ pub const CASES: &[Case] = cases! {
     }
     webhook_reports::{
         a_report_is_one_commit,
+        a_page_of_deliveries_is_bounded_in_bytes,
         many_reports_go_in_one_batch,
         an_older_generation_moves_no_cursor,
         disabling_is_published_in_the_same_commit,

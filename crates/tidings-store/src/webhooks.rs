@@ -8,6 +8,7 @@ mod report;
 pub(crate) mod stored;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidings_core::{
     Endpoint, EndpointId, Seq, TenantId, Timestamp,
     webhook::{Attempt, Delivery, Partition, Replay},
@@ -49,7 +50,7 @@ pub trait Webhooks: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>, ReadError>;
 
-    /// Deliveries that are dead or retried, by seq after `after`; at most `limit`.
+    /// Deliveries that are dead or retried, by seq after `after`; at most `limit`, and no more than `bytes` asks for.
     async fn deliveries(
         &self,
         tenant: &TenantId,
@@ -92,6 +93,20 @@ pub struct DeliveryQuery {
     pub after: Seq,
     /// At most 1,000.
     pub limit: usize,
+    /// Bodies: a page ends with the one that reaches this. So it has one at least, where there is one.
+    pub bytes: usize,
+}
+
+impl DeliveryQuery {
+    /// Where the next page begins; `None`: this one was the last.
+    pub fn next_after(&self, page: &[Delivery]) -> Option<Seq> {
+        let full = page.len() >= self.limit || bytes(page) >= self.bytes;
+        page.last().filter(|_| full).map(|last| last.seq)
+    }
+}
+
+fn bytes(page: &[Delivery]) -> usize {
+    page.iter().map(|delivery| delivery.body.as_ref().map_or(0, Bytes::len)).sum()
 }
 
 /// Of an endpoint, of an event, or of both; of neither it finds nothing.

@@ -102,14 +102,14 @@ async fn deliveries(
     (endpoint, dead): (EndpointId, bool),
     take: Take<'_, ImportError>,
 ) -> Result<(), ImportError> {
-    let mut query = DeliveryQuery { dead, after: Seq::ZERO, limit: DELIVERIES_PAGE };
+    let mut query = DeliveryQuery { dead, after: Seq::ZERO, limit: DELIVERIES_PAGE, bytes: PAGE.bytes };
     loop {
         let page = webhooks.deliveries(tenant, endpoint, query).await?;
         page.iter()
             .try_for_each(|delivery| take(Line::Delivery(Box::new(DeliveryLine::new(endpoint, delivery)))))?;
-        match page.last() {
-            Some(last) if page.len() == DELIVERIES_PAGE => query.after = last.seq,
-            _ => return Ok(()),
+        match query.next_after(&page) {
+            Some(after) => query.after = after,
+            None => return Ok(()),
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn say(world: &World, tenant: &str, report: Report) -> bool {
 }
 
 pub(super) async fn deliveries(world: &World, id: EndpointId, dead: bool) -> Vec<Delivery> {
-    let query = DeliveryQuery { dead, after: Seq::ZERO, limit: 100 };
+    let query = DeliveryQuery { dead, after: Seq::ZERO, limit: 100, bytes: usize::MAX };
     hooks(world).deliveries(&tenant_id("acme"), id, query).await.expect("reads")
 }
 
@@ -66,6 +66,31 @@ pub(super) async fn logged(world: &World, query: AttemptQuery) -> Vec<LoggedAtte
         .attempts(&tenant_id("acme"), AttemptQuery { limit: query.limit.max(1), ..query })
         .await
         .expect("reads")
+}
+
+pub(super) async fn a_page_of_deliveries_is_bounded_in_bytes(world: World) {
+    let made = put(&world, "acme").await;
+    world.publish("acme", 70).await;
+    let mut said = report(made.id, 1);
+    let now = world.clock.now();
+    said.deliveries =
+        (1..=70).map(|seq| Delivery { body: Some(vec![b'x'; 100].into()), ..dead(seq, now) }).collect();
+    say(&world, "acme", said).await;
+    let mut query = DeliveryQuery { dead: true, after: Seq::ZERO, limit: 60, bytes: 250 };
+    let page = async |query: DeliveryQuery| {
+        hooks(&world).deliveries(&tenant_id("acme"), made.id, query).await.expect("reads")
+    };
+    let first = page(query).await;
+    assert_eq!((first.len(), query.next_after(&first)), (3, Some(Seq::new(3))));
+    query.after = Seq::new(68);
+    let last = page(query).await;
+    assert_eq!((last.len(), query.next_after(&last)), (2, None));
+    let large = DeliveryQuery { after: Seq::ZERO, bytes: 1, ..query };
+    assert_eq!(page(large).await.len(), 1, "one at least");
+    let many = DeliveryQuery { after: Seq::new(5), bytes: usize::MAX, ..query };
+    let found = page(many).await;
+    assert!(found.iter().map(|row| row.seq.get()).eq(6..=65), "{found:?}");
+    assert_eq!(many.next_after(&found), Some(Seq::new(65)));
 }
 
 pub(super) async fn a_report_is_one_commit(world: World) {

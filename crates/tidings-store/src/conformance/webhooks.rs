@@ -374,7 +374,7 @@ pub(super) async fn dead_letters_are_sent_again(world: World) {
     assert_eq!(replay(&world, made.id, ReplayWhat::Failures).await, Ok(2));
     assert_eq!(due().await, [(1, 0, now), (2, 0, now), (3, 2, now), (4, 0, now)]);
     assert_eq!(replay(&world, made.id, ReplayWhat::Failures).await, Ok(0));
-    let query = DeliveryQuery { dead: true, after: Seq::ZERO, limit: 10 };
+    let query = DeliveryQuery { dead: true, after: Seq::ZERO, limit: 10, bytes: usize::MAX };
     let none: TenantId = tenant_id("acme");
     assert!(hooks(&world).deliveries(&none, made.id, query).await.expect("reads").is_empty());
     // What is retried anyway is due at once, and no second time from the log.

@@ -1,6 +1,7 @@
 //! Reading webhooks.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidings_core::{
     Endpoint, EndpointId, Seq, TenantId, Timestamp,
     webhook::{Delivery, Partition, Replay},
@@ -68,7 +69,26 @@ impl Webhooks for PostgresStore {
         endpoint: EndpointId,
         query: DeliveryQuery,
     ) -> Result<Vec<Delivery>, ReadError> {
-        Ok(self.read_deliveries(tenant, endpoint, (query.dead, Some(query.after)), query.limit).await?)
+        // A few at a time, so that no answer of the database is much larger than what is asked for.
+        const ROWS: usize = 32;
+        let (mut page, mut bytes, mut after) = (Vec::new(), 0, query.after);
+        while page.len() < query.limit {
+            let rows = ROWS.min(query.limit - page.len());
+            let found = self.read_deliveries(tenant, endpoint, (query.dead, Some(after)), rows).await?;
+            let last = found.len() < rows;
+            for row in found {
+                after = row.seq;
+                bytes += row.body.as_ref().map_or(0, Bytes::len);
+                page.push(row);
+                if bytes >= query.bytes {
+                    return Ok(page);
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     async fn replays(&self, tenant: &TenantId, endpoint: EndpointId) -> Result<Vec<Replay>, ReadError> {

@@ -15,7 +15,7 @@ use super::{
     tenant::TenantKey,
 };
 use crate::{
-    AttemptPlace, LoggedAttempt,
+    AttemptPlace, DeliveryQuery, LoggedAttempt,
     webhooks::stored::{delivery_parts, delivery_state},
 };
 
@@ -39,16 +39,21 @@ pub(super) fn retrying(conn: &Connection, owner: Owner, limit: i64) -> Result<Ve
         .collect()
 }
 
-pub(super) fn list(
-    conn: &Connection,
-    owner: Owner,
-    dead: bool,
-    after: Seq,
-    limit: i64,
-) -> Result<Vec<Delivery>> {
-    conn.prepare_cached(select_deliveries!("AND dead = ? AND seq > ? ORDER BY seq LIMIT ?"))?
-        .query_map(params![owner.0, owner.1, dead, after.get() as i64, limit], delivery)?
-        .collect()
+pub(super) fn list(conn: &Connection, owner: Owner, query: DeliveryQuery) -> Result<Vec<Delivery>> {
+    let (after, limit) = (query.after.get() as i64, i64::try_from(query.limit).unwrap_or(i64::MAX));
+    let mut select =
+        conn.prepare_cached(select_deliveries!("AND dead = ? AND seq > ? ORDER BY seq LIMIT ?"))?;
+    let rows = select.query_map(params![owner.0, owner.1, query.dead, after, limit], delivery)?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = row?;
+        bytes += row.body.as_ref().map_or(0, Bytes::len);
+        page.push(row);
+        if bytes >= query.bytes {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Puts one, also over one that is there. A body that is absent leaves the one that is there.

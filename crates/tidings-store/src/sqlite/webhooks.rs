@@ -73,12 +73,7 @@ impl Webhooks for SqliteStore {
         endpoint: EndpointId,
         query: DeliveryQuery,
     ) -> Result<Vec<Delivery>, ReadError> {
-        let DeliveryQuery { dead, after, limit } = query;
-        let limit = sql_limit(limit);
-        self.of_endpoint(tenant, endpoint, move |conn, owner| {
-            delivery_row::list(conn, owner, dead, after, limit)
-        })
-        .await
+        self.of_endpoint(tenant, endpoint, move |conn, owner| delivery_row::list(conn, owner, query)).await
     }
 
     async fn replays(&self, tenant: &TenantId, endpoint: EndpointId) -> Result<Vec<Replay>, ReadError> {

@@ -314,7 +314,7 @@ impl Runner {
 /// Where an ordered endpoint has failed before: the first row after its cursor.
 async fn held(shared: &Shared, tenant: &TenantId, endpoint: &Endpoint) -> Result<Option<Held>, ReadError> {
     let Some(webhooks) = shared.store.webhooks() else { return Ok(None) };
-    let query = DeliveryQuery { dead: false, after: endpoint.cursor, limit: 1 };
+    let query = DeliveryQuery { dead: false, after: endpoint.cursor, limit: 1, bytes: 1 };
     let rows = webhooks.deliveries(tenant, endpoint.id, query).await?;
     Ok(rows.into_iter().find_map(|row| match row.state {
         DeliveryState::Retrying { attempts, next_at } => {

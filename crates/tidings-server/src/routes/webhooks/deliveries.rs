@@ -13,7 +13,7 @@ use crate::{
     path::Id,
     problem::{Kind, Problem},
     refusal,
-    routes::list_text,
+    routes::{events::PAGE_BYTES, list_text},
 };
 
 use super::{kept, visible};
@@ -51,7 +51,7 @@ pub(crate) async fn deliveries(
         }
         (Some(state @ ("dead" | "retrying")), None) => {
             let after = Seq::new(cursor.unwrap_or(0));
-            let query = DeliveryQuery { dead: state == "dead", after, limit };
+            let query = DeliveryQuery { dead: state == "dead", after, limit, bytes: PAGE_BYTES };
             waiting(webhooks, tenant, id, query).await?
         }
         (Some(_), None) => {
@@ -98,7 +98,7 @@ async fn waiting(
     query: DeliveryQuery,
 ) -> Result<Page, Problem> {
     let page = webhooks.deliveries(tenant, id, query).await.map_err(|e| refusal::of_read(&e))?;
-    let next = page.last().filter(|_| page.len() == query.limit).map(|last| last.seq.get());
+    let next = query.next_after(&page).map(Seq::get);
     Ok(Page { items: page.iter().map(Delivery::to_json).collect(), next })
 }
 

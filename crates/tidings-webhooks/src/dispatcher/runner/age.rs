@@ -54,7 +54,7 @@ impl Runner {
 }
 
 async fn oldest_retried(shared: &Shared, endpoint: &Endpoint) -> Option<Timestamp> {
-    let query = DeliveryQuery { dead: false, after: Seq::ZERO, limit: 1 };
+    let query = DeliveryQuery { dead: false, after: Seq::ZERO, limit: 1, bytes: 1 };
     let rows = shared.store.webhooks()?.deliveries(&endpoint.tenant, endpoint.id, query).await.ok()?;
     let limit = PageLimit { events: 1, bytes: 1 };
     let page = shared.store.events(&endpoint.tenant, rows.first()?.seq.prev(), limit).await.ok()??;

@@ -172,7 +172,7 @@ impl Works {
     }
 
     pub(crate) async fn deliveries(&self, id: EndpointId, dead: bool) -> Vec<Delivery> {
-        let query = DeliveryQuery { dead, after: Seq::ZERO, limit: 1_000 };
+        let query = DeliveryQuery { dead, after: Seq::ZERO, limit: 1_000, bytes: usize::MAX };
         self.webhooks().deliveries(&tenant(), id, query).await.unwrap()
     }
 
