@@ -285,6 +285,7 @@ impl Runner {
             self.closing = Some(Over::Anew);
         }
         self.settle_replays();
+        self.leave_held();
         if self.retries.look(self.shared.clock.now()) {
             let (shared, endpoint) = (Arc::clone(&self.shared), Arc::clone(&self.endpoint));
             self.under_way.push(Box::pin(async move {

@@ -168,6 +168,16 @@ impl Runner {
         })
     }
 
+    /// Where everything up to the event that an ordered endpoint stands before was read, and that was not among it, it does
+    /// not match any more, and nothing later may ever come.
+    pub(super) fn leave_held(&mut self) {
+        let through = self.main.through();
+        let unread = self.held.as_ref().is_some_and(|held| held.message.is_none() && held.seq <= through);
+        if unread && self.window.first().is_none() {
+            self.pass_held(through.next());
+        }
+    }
+
     /// The event that an ordered endpoint stood before does not match any more: its row is one like others.
     fn pass_held(&mut self, seq: Seq) {
         if let Some(held) = self.held.take_if(|held| held.seq < seq) {

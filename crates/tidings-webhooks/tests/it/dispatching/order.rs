@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tidings_store::EndpointChange;
 use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
@@ -49,4 +50,21 @@ async fn a_restart_counts_the_tries_of_the_event_that_an_ordered_endpoint_stands
     let came: Vec<_> = partner.messages().iter().map(super::super::receiver::Message::seq).collect();
     assert_eq!(came, [1, 1, 2]);
     works.until("it is dead", async || works.deliveries(id, true).await.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_new_filter_excludes_is_still_tried_again() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner = Partner::doing(|_, before| if before == 0 { Does::Say("503 Later") } else { Does::Take });
+    let mut wanted = spec(&partner.url());
+    wanted.ordered = true;
+    let id = works.endpoint(wanted.clone()).await;
+    works.publish("note.created", 1).await;
+    works.until("its try is told", async || works.deliveries(id, false).await.len() == 1).await;
+    wanted.filter = tidings_core::Filter::from_pairs([("types", "order.*")], None).unwrap();
+    let seen = works.stored(id).await.change;
+    works.change(id, EndpointChange::Spec { spec: Box::new(wanted), seen }).await;
+    works.publish("note.created", 2).await;
+    partner.has_taken(&[1]);
+    works.until("the row goes", async || works.deliveries(id, false).await.is_empty()).await;
 }
