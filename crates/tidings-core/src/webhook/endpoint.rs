@@ -20,7 +20,7 @@ pub struct Endpoint {
     pub generation: u64,
     /// Since when nothing was delivered, where something should have been.
     pub failing_since: Option<Timestamp>,
-    /// Newest last; the newest of each kind does not expire.
+    /// Newest last; only that one does not expire.
     pub secrets: Vec<Secret>,
     pub created_at: Timestamp,
     /// Rises with every change that a dispatcher has to hear of, over all tenants. 0 before it is stored.
@@ -138,14 +138,12 @@ impl Endpoint {
         self
     }
 
-    /// Signs with `secret` too; those of its kind before it sign until `overlap_until`, or until they expire.
+    /// Signs with `secret` too; those before it, of whichever kind, sign until `overlap_until`, or until they expire.
     pub fn rotated(mut self, secret: Secret, overlap_until: Timestamp) -> Result<Self, EndpointRefused> {
         let now = secret.created_at;
         self.secrets.retain(|old| old.signs_at(now));
         for old in &mut self.secrets {
-            if old.kind.as_str() == secret.kind.as_str() {
-                old.expires_at = Some(old.expires_at.map_or(overlap_until, |end| end.min(overlap_until)));
-            }
+            old.expires_at = Some(old.expires_at.map_or(overlap_until, |end| end.min(overlap_until)));
         }
         // Without an overlap it ends at once.
         self.secrets.retain(|old| old.signs_at(now));
@@ -266,6 +264,13 @@ mod tests {
         let at_once = rotated.clone().rotated(secret(3, 1_001), Timestamp::from_secs(1_001)).expect("few");
         assert_eq!(signing(&at_once, 1_001), [3]);
         assert_eq!(rotated.without_expired_secrets(Timestamp::from_secs(4_600)).secrets.len(), 1);
+        let other = Secret { kind: SecretKind::V1a { public: "whpk_x".into() }, ..secret(4, 1_000) };
+        let changed = endpoint().rotated(other, NOW + Duration::from_hours(1)).expect("few");
+        assert_eq!(
+            (signing(&changed, 4_599), signing(&changed, 4_600)),
+            (vec![1, 4], vec![4]),
+            "of any kind"
+        );
         let many =
             (2..9).try_fold(endpoint(), |e, n| e.rotated(secret(n, 1_000), NOW + Duration::from_hours(1)));
         let many = many.expect("eight");
