@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_core::{
-    Endpoint, Seq,
+    Endpoint, Seq, Timestamp,
     webhook::{DisabledReason, EndpointState},
 };
 use tokio::{sync::watch, time::sleep};
@@ -19,23 +19,31 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often an endpoint that is not delivered to is looked at, so that its backlog is seen to age.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// What outlives a runner.
+#[derive(Debug, Default)]
+struct Known {
+    /// How far the store was told that a generation is.
+    told: Option<(u64, Seq)>,
+    /// Until when the receiver at a URL asked to be left alone.
+    quiet: Option<(String, Timestamp)>,
+}
+
 /// Returns when the endpoint is gone (its sender is dropped) or the server stops.
 pub(super) async fn run(
     shared: Arc<Shared>,
     mut changes: watch::Receiver<Arc<Endpoint>>,
     standing: Arc<Standing>,
 ) {
-    // How far the store was told that a generation is.
-    let mut told: Option<(u64, Seq)> = None;
+    let mut known = Known::default();
     // What the store itself said last, which may be newer than what was heard.
     let mut read: Option<Arc<Endpoint>> = None;
     loop {
         let heard = Arc::clone(&changes.borrow_and_update());
         let newer = read.take().filter(|read| read.change > heard.change);
-        let endpoint = resumed(&newer.unwrap_or(heard), told);
+        let endpoint = resumed(&newer.unwrap_or(heard), known.told);
         standing.set_state(endpoint.state.name());
         let over = match endpoint.state {
-            EndpointState::Active => deliver(&shared, &endpoint, &standing, &mut changes, &mut told).await,
+            EndpointState::Active => deliver(&shared, &endpoint, &standing, &mut changes, &mut known).await,
             EndpointState::Disabled { reason: DisabledReason::Failing, .. } if endpoint.spec.probe => {
                 probe_while(&shared, &endpoint, &standing, &mut changes).await
             }
@@ -79,14 +87,17 @@ async fn deliver(
     endpoint: &Arc<Endpoint>,
     standing: &Arc<Standing>,
     changes: &mut watch::Receiver<Arc<Endpoint>>,
-    told: &mut Option<(u64, Seq)>,
+    known: &mut Known,
 ) -> Over {
-    let Some(runner) = Runner::open(shared, Arc::clone(endpoint), Arc::clone(standing)).await else {
+    let Some(mut runner) = Runner::open(shared, Arc::clone(endpoint), Arc::clone(standing)).await else {
         return Over::Anew;
     };
-    let (over, cursor) = runner.run(changes).await;
-    *told = Some((endpoint.generation, cursor));
-    over
+    let asked = known.quiet.take().filter(|(url, _)| *url == endpoint.spec.url);
+    runner.keep_quiet(asked.map(|(_, until)| until));
+    let ended = runner.run(changes).await;
+    known.told = Some((endpoint.generation, ended.cursor));
+    known.quiet = ended.quiet_until.map(|until| (endpoint.spec.url.clone(), until));
+    ended.over
 }
 
 /// Waits for a change, and keeps the age of what waits up to date.

@@ -48,6 +48,16 @@ pub(super) enum Over {
     Anew,
 }
 
+/// How a runner has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) over: Over,
+    /// The cursor that the store was told last.
+    pub(super) cursor: Seq,
+    /// Until when the receiver asked to be left alone.
+    pub(super) quiet_until: Option<Timestamp>,
+}
+
 pub(super) struct Runner {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
@@ -201,14 +211,19 @@ impl Runner {
         })
     }
 
+    /// What the receiver has asked for before holds on.
+    pub(super) fn keep_quiet(&mut self, until: Option<Timestamp>) {
+        self.quiet_until = until;
+    }
+
     /// Delivers until the endpoint changes or the server stops. Then what is under way is finished and reported;
     /// dropping the future earlier leaves it to be sent again.
-    pub(super) async fn run(mut self, changes: &mut watch::Receiver<Arc<Endpoint>>) -> (Over, Seq) {
+    pub(super) async fn run(mut self, changes: &mut watch::Receiver<Arc<Endpoint>>) -> Ended {
         loop {
             self.look();
             if let Some(over) = self.over() {
                 self.standing.set_throttled(false);
-                return (over, self.stored.0);
+                return self.ended(over);
             }
             let bell = Arc::clone(&self.bell);
             let (stop, wake) = (self.shared.stop.clone(), self.wake_at());
@@ -219,7 +234,7 @@ impl Runner {
                     self.closing = Some(Over::Changed);
                     // It is gone: what is under way concerns nobody.
                     if heard.is_err() {
-                        return (Over::Changed, self.stored.0);
+                        return self.ended(Over::Changed);
                     }
                 }
                 () = stop.cancelled(), if self.closing.is_none() => self.closing = Some(Over::Stopped),
@@ -227,6 +242,10 @@ impl Runner {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
+    }
+
+    const fn ended(&self, over: Over) -> Ended {
+        Ended { over, cursor: self.stored.0, quiet_until: self.quiet_until }
     }
 
     /// Everything that can be done now without waiting.

@@ -168,3 +168,27 @@ async fn what_is_retried_has_an_age() {
     partner.has_taken(&[1]);
     works.until("nothing waits", async || works.dispatcher.stats().oldest_age == Duration::ZERO).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_asked_for_outlives_a_change_of_the_endpoint() {
+    let works = Works::open(DispatcherConfig::default()).await;
+    let partner =
+        Partner::doing(
+            |_, before| {
+                if before == 0 { Does::Say("429 Slow Down\r\nRetry-After: 5") } else { Does::Take }
+            },
+        );
+    let mut wanted = spec(&partner.url());
+    wanted.concurrency = 1;
+    let id = works.endpoint(wanted.clone()).await;
+    works.publish("note.created", 3).await;
+    works.until("the first is told", async || works.attempts(id).await.len() == 1).await;
+    wanted.ordered = true;
+    let seen = works.stored(id).await.change;
+    works.change(id, EndpointChange::Spec { spec: Box::new(wanted), seen }).await;
+    partner.has_taken(&[1, 2, 3]);
+    works.until("all is told", async || works.attempts(id).await.len() == 4).await;
+    let attempts = works.attempts(id).await;
+    let quiet = attempts[1].at.since(attempts[0].at);
+    assert!(quiet >= Duration::from_secs(5), "it was sent to after {quiet:?}");
+}
