@@ -15,7 +15,7 @@ pub struct Webhooks {
     pub retries: usize,
     /// First attempts of all a tenant's endpoints together.
     pub rate_per_tenant: Off<RateText>,
-    /// An endpoint to which nothing was delivered for so long is disabled.
+    /// An endpoint at which every attempt failed for so long, without a day between two, is disabled.
     pub disable_after: Span,
     /// How often one that was disabled so is tried with one event, where it has `probe`.
     pub probe_every: Span,

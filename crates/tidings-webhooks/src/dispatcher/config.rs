@@ -24,8 +24,10 @@ pub struct DispatcherConfig {
     pub flush_results: usize,
     /// With so many results of one endpoint that the store has not taken, nothing more is sent to it.
     pub unreported_max: usize,
-    /// An endpoint to which nothing was delivered for so long is disabled.
+    /// An endpoint at which every attempt has failed for so long is disabled.
     pub disable_after: Duration,
+    /// Failures further apart than this are no series: what counts towards `disable_after` begins anew with the later one.
+    pub failing_gap_max: Duration,
     /// What a receiver may ask for by `Retry-After`, at most.
     pub retry_after_max: Duration,
     /// How often an endpoint that was disabled for failing is tried with one event, where it wants that.
@@ -47,6 +49,7 @@ impl Default for DispatcherConfig {
             flush_results: 256,
             unreported_max: 512,
             disable_after: Duration::from_hours(5 * 24),
+            failing_gap_max: Duration::from_hours(24),
             retry_after_max: Duration::from_hours(1),
             probe_every: Duration::from_mins(10),
             poll: Duration::from_secs(1),

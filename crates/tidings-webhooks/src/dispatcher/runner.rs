@@ -17,7 +17,7 @@ use tidings_core::{
     webhook::{Delivery, DeliveryState, Replay},
 };
 use tidings_live::{FeedId, Page, Watch, Watcher};
-use tidings_store::{CommandError, DeliveryQuery, Outcome, ReadError, Report};
+use tidings_store::{AttemptQuery, CommandError, DeliveryQuery, Outcome, ReadError, Report};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -93,6 +93,8 @@ pub(super) struct Runner {
     /// The node has no slot for it now.
     crowded: bool,
     failing_since: Option<Timestamp>,
+    /// The last attempt that failed, where the endpoint fails.
+    failed_at: Option<Timestamp>,
     age: Age,
     /// Nothing new is begun.
     closing: Option<Over>,
@@ -171,6 +173,10 @@ impl Runner {
         }
         let webhooks = shared.store.webhooks()?;
         let replays = webhooks.replays(&tenant, endpoint.id).await.ok()?;
+        let failed_at = match endpoint.failing_since {
+            Some(since) => Some(last_attempt(shared, &endpoint).await.ok()?.unwrap_or(since)),
+            None => None,
+        };
         if let Ok(Some(backlog)) = webhooks.backlog(&tenant, endpoint.id).await {
             standing.set_retrying(backlog.retrying);
         }
@@ -188,6 +194,7 @@ impl Runner {
             allowed: if endpoint.failing_since.is_some() { 1 } else { endpoint.spec.concurrency },
             pace: endpoint.spec.rate.map(Pace::new),
             failing_since: endpoint.failing_since,
+            failed_at,
             shared: Arc::clone(shared),
             endpoint,
             route: Arc::new(route),
@@ -329,6 +336,13 @@ impl Runner {
     fn concurrency(&self) -> usize {
         if self.endpoint.spec.ordered { 1 } else { self.allowed.min(self.endpoint.spec.concurrency).into() }
     }
+}
+
+/// When the delivery log's newest attempt was: of an endpoint that fails, one that failed.
+async fn last_attempt(shared: &Shared, endpoint: &Endpoint) -> Result<Option<Timestamp>, ReadError> {
+    let Some(webhooks) = shared.store.webhooks() else { return Ok(None) };
+    let query = AttemptQuery { endpoint: Some(endpoint.id), limit: 1, ..AttemptQuery::default() };
+    Ok(webhooks.attempts(&endpoint.tenant, query).await?.pop().map(|logged| logged.attempt.at))
 }
 
 /// Where an ordered endpoint has failed before: the first row after its cursor.

@@ -49,17 +49,22 @@ impl Runner {
     fn judge_endpoint(&mut self, failure: Option<AttemptFailure>, now: Timestamp) {
         if failure.is_none() {
             self.allowed = self.allowed.saturating_add(1).min(self.endpoint.spec.concurrency);
+            self.failed_at = None;
             if self.failing_since.take().is_some() {
                 self.ledger.failing(None);
             }
             return;
         }
         self.allowed = (self.allowed / 2).max(1);
-        let since = *self.failing_since.get_or_insert_with(|| {
-            self.ledger.failing(Some(now));
-            now
-        });
-        let disable_after = self.shared.config.load().disable_after;
+        let config = self.shared.config.load();
+        let (gap_max, disable_after) = (config.failing_gap_max, config.disable_after);
+        drop(config);
+        // Two failures far apart say nothing of what was between them.
+        let goes_on = self.failed_at.replace(now).is_some_and(|last| now.since(last) <= gap_max);
+        let since = self.failing_since.filter(|_| goes_on).unwrap_or(now);
+        if self.failing_since.replace(since) != Some(since) {
+            self.ledger.failing(Some(since));
+        }
         let reason = match failure {
             Some(AttemptFailure::Gone) => DisabledReason::Gone,
             _ if now.since(since) >= disable_after => DisabledReason::Failing,

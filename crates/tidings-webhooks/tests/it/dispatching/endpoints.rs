@@ -149,3 +149,26 @@ async fn a_probe_undoes_no_change_that_was_made_meanwhile() {
     assert_eq!(works.stored(id).await.state.name(), tidings_core::webhook::StateName::Paused);
     assert_eq!(partner.messages().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_far_apart_disable_nothing() {
+    let config = DispatcherConfig {
+        disable_after: Duration::from_millis(500),
+        failing_gap_max: Duration::from_millis(400),
+        ..DispatcherConfig::default()
+    };
+    let works = Works::open(config).await;
+    let partner = Partner::doing(|_, _| Does::Say("500 No"));
+    let mut wanted = spec(&partner.url());
+    wanted.retries = tidings_core::webhook::RetrySchedule::custom(vec![]).unwrap();
+    let id = works.endpoint(wanted).await;
+    for tries in 1..=3 {
+        works.publish("note.created", 1).await;
+        works.until("it is dead", async || works.deliveries(id, true).await.len() == tries).await;
+        assert_eq!(works.stored(id).await.state, EndpointState::Active);
+        let last = works.attempts(id).await[tries - 1].at;
+        assert!(works.stored(id).await.failing_since.is_some_and(|since| since >= last));
+        let now = || tidings_core::Clock::now(&tidings_core::SystemClock);
+        works.until("a gap", async || now().since(last) > Duration::from_millis(600)).await;
+    }
+}
