@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
 use tidings_core::{StrictObject, format_duration};
@@ -173,16 +173,28 @@ async fn read_whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let Ok(collected) = tokio::time::timeout(time, Limited::new(body, limit).collect()).await else {
+    tokio::time::timeout(time, gather(body, limit)).await.unwrap_or_else(|_| {
         let detail =
             format!("The body did not arrive within {} (limits.request_timeout).", format_duration(time));
-        return Err(Problem::new(Kind::RequestTimeout, detail));
-    };
-    match collected {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(too_large(limit)),
-        Err(_) => Err(Problem::new(Kind::MalformedJson, "The body ended before it was complete.")),
+        Err(Problem::new(Kind::RequestTimeout, detail))
+    })
+}
+
+/// Copies what comes into one buffer. Frames that are kept as they come would each cost the memory of a read: a body sent
+/// a byte at a time, some thirty times its size.
+async fn gather(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    // What the head claims is a wish: memory is for what has come.
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Problem::new(Kind::MalformedJson, "The body ended before it was complete."))?;
+        let Ok(part) = frame.into_data() else { continue };
+        if part.len() > limit - whole.len() {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&part);
     }
+    Ok(whole.into())
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -263,6 +275,11 @@ pub(crate) fn raw(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
     use super::*;
     use serde::Deserialize;
     use tidings_core::RawJson;
@@ -279,6 +296,42 @@ mod tests {
     fn refused(text: &str) -> (Kind, String) {
         let problem = OneOrMany::<Item>::parse(text.as_bytes()).expect_err("must be refused");
         (problem.kind(), problem.detail().to_owned())
+    }
+
+    /// A read of one byte. What it was read into lives as long as it does.
+    struct Read([u8; 1], Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Read {
+        fn drop(&mut self) {
+            self.1.fetch_sub(1, Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_single_bytes_is_held_as_one_piece_of_its_size() {
+        let limits = Limits { body_bytes: 100_000, ..Limits::default() };
+        let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let body = |bytes: usize| {
+            let (alive, most) = (alive.clone(), most.clone());
+            let reads = (0..bytes).map(move |n| {
+                most.fetch_max(alive.fetch_add(1, Relaxed) + 1, Relaxed);
+                Ok::<_, std::convert::Infallible>(Bytes::from_owner(Read([n as u8], alive.clone())))
+            });
+            Body::from_stream(futures_util::stream::iter(reads))
+        };
+        let whole = read_whole(body(100_000), &limits).await.expect("as large as it may be");
+        assert!(whole.len() == 100_000 && whole.iter().enumerate().all(|(n, byte)| *byte == n as u8));
+        assert!(most.load(Relaxed) <= 2, "{} reads were kept at one time", most.load(Relaxed));
+        let held = Vec::from(whole).capacity();
+        assert!(held <= 2 * 100_000, "{held} bytes");
+        let refused = read_whole(body(100_001), &limits).await.expect_err("a byte too many");
+        assert_eq!(refused.kind(), Kind::TooLarge);
     }
 
     #[test]
