@@ -73,7 +73,7 @@ mkdir -p "$root/etc/tidings"
 chmod 0750 "$root/etc/tidings"
 if [ ! -e "$config" ]; then
   # The data folder is the unit's.
-  printf '[server]\nlisten = "127.0.0.1:3000"\n' >"$config"
+  printf '[server]\nlisten = "127.0.0.1:3000"\n\n[drain]\n# A node that stops still answers for so long, unready: for a balancer to see it.\nnotice = "5s"\n' >"$config"
   chmod 0640 "$config"
 fi
 if [ -z "$root" ]; then

@@ -149,20 +149,22 @@ impl App {
 
     /// Stops in order: new streams and leases are refused, waiting ones are answered, every live
     /// connection is told to come back later, leases that reached nobody go back, and what was
-    /// accepted is committed. `window` bounds the wait for clients, not for the disk.
+    /// accepted is committed. `window` bounds the wait for clients, not for the disk; `drain.notice` is a part of it.
     pub async fn stop(&self, window: Duration) {
         self.stop_clients(window).await;
         self.stop_rest().await;
     }
 
-    /// Sends live connections and waiting workers away.
+    /// Sends live connections and waiting workers away. Takes `drain.notice` at least.
     pub(crate) async fn stop_clients(&self, window: Duration) {
         self.0.drain.begin();
         self.0.desk.ring_all();
         self.0.delivery.refuse();
+        let notice = self.settings().get().drain.notice.0.min(window);
         let drained = async {
-            let to = self.who_takes_its_clients().await;
-            self.0.delivery.drain(window, to).await;
+            // Streams that came back at once would be sent here again, by what does not know yet.
+            let (to, ()) = tokio::join!(self.who_takes_its_clients(), tokio::time::sleep(notice));
+            self.0.delivery.drain(window - notice, to).await;
         };
         // Webhooks under way are finished meanwhile, and told to the store.
         tokio::join!(drained, self.0.dispatcher.stop(window));

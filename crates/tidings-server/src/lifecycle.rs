@@ -104,8 +104,8 @@ impl Server {
         Ok(filter)
     }
 
-    /// Stops in order. New streams are refused and `/health/ready` is 503 from the first moment;
-    /// clients get `drain.timeout`.
+    /// Stops in order. New streams are refused and `/health/ready` is 503 from the first moment; connections are accepted and
+    /// requests answered for `drain.notice` at least, also where nobody is connected; clients get `drain.timeout`.
     pub async fn stop(&self) {
         let window = self.app.settings().get().drain.timeout.0;
         // Streams are told first, while requests are still answered: who comes now is told to go

@@ -133,6 +133,7 @@ impl App {
                 metrics.clone(),
                 world.pooled.clone(),
                 places.clone(),
+                drain.clone(),
             ),
             places,
             addresses: Addresses::new(settings.clone(), world.clock.clone()),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::JobType;
@@ -142,11 +142,13 @@ impl Jobs {
 pub struct Drain {
     /// How long a stopping server waits for connections and requests.
     pub timeout: Span,
+    /// How much of it goes by first, in which the server is unready and goes on answering, so that what sends traffic sees it.
+    pub notice: Span,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { timeout: Span::secs(30) }
+        Self { timeout: Span::secs(30), notice: Span(Duration::ZERO) }
     }
 }
 
@@ -154,6 +156,11 @@ impl Drain {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.timeout > Span::secs(3_600) {
             return Err(ConfigError::invalid("drain.timeout", "must be at most 1h"));
+        }
+        if self.notice.0 * 2 > self.timeout.0 {
+            let message =
+                "must be at most half of drain.timeout: live connections are closed in the rest of it";
+            return Err(ConfigError::invalid("drain.notice", message));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use tidings_core::{Entropy, TenantId, UserId};
 use tidings_delivery::{ConnectionId, ConnectionKind, Delivery};
 
 use crate::{
+    drain::Drain,
     metrics::Metrics,
     places::{Full, Places, Whose},
     problem::{Kind, Problem},
@@ -33,6 +34,7 @@ pub(crate) struct Desk {
     metrics: Metrics,
     entropy: Arc<dyn Entropy>,
     places: Places,
+    drain: Drain,
 }
 
 /// A connection's place under the limit, until it is dropped.
@@ -46,17 +48,25 @@ impl Desk {
         metrics: Metrics,
         entropy: Arc<dyn Entropy>,
         places: Places,
+        drain: Drain,
     ) -> Self {
-        Self { delivery, open: Arc::default(), settings, metrics, entropy, places }
+        Self { delivery, open: Arc::default(), settings, metrics, entropy, places, drain }
     }
 
-    /// A place for one more, unless the server is full or stops.
-    pub(super) fn admit(&self) -> Result<Place, Problem> {
-        if self.delivery.is_draining() {
+    /// Refuses what no credential could change, before one is looked at: a ticket that is redeemed for a refusal is lost.
+    pub(super) fn look_first(&self) -> Result<(), Problem> {
+        if self.drain.has_begun() || self.delivery.is_draining() {
             let detail =
                 "The server is stopping. Another one, or this one restarted, will take the connection.";
             return Err(Problem::new(Kind::Draining, detail).retry_after(SOON));
         }
+        let max = self.settings.get().limits.connections;
+        if self.open.load(Ordering::Acquire) >= max { Err(too_many(max)) } else { Ok(()) }
+    }
+
+    /// A place for one more, unless the server is full or stops.
+    pub(super) fn admit(&self) -> Result<Place, Problem> {
+        self.look_first()?;
         let max = self.settings.get().limits.connections;
         let place = Place(self.open.clone());
         if self.open.fetch_add(1, Ordering::AcqRel) < max {
@@ -77,10 +87,7 @@ impl Desk {
     /// Refuses a connection of this user for which there would be no place now: a browser cannot see the
     /// status of a refused upgrade, so it learns of it when it asks for a ticket.
     pub(crate) async fn look(&self, tenant: &TenantId, user: Option<&UserId>) -> Result<(), Problem> {
-        let max = self.settings.get().limits.connections;
-        if self.open.load(Ordering::Acquire) >= max {
-            return Err(too_many(max));
-        }
+        self.look_first()?;
         self.places.look(tenant, user).await.map_err(too_many_of)
     }
 

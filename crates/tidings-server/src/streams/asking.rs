@@ -34,6 +34,7 @@ pub(super) struct Wanted {
 impl<S> FromRequestParts<S> for Asking
 where
     S: Send + Sync,
+    Desk: FromRef<S>,
     Gate: FromRef<S>,
     Hub: FromRef<S>,
     Journal: FromRef<S>,
@@ -43,6 +44,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // The moment comes before the judgement: what is revoked after it closes the connection.
         let Ok(Asked(at)) = Asked::from_request_parts(parts, state).await;
+        Desk::from_ref(state).look_first()?;
         Ok(Self {
             at,
             access: StreamAccess::from_request_parts(parts, state).await?,

@@ -247,6 +247,40 @@ async fn a_stream_is_refused_before_it_begins() {
 }
 
 #[tokio::test]
+async fn a_ticket_is_not_spent_on_a_server_that_is_full() {
+    let running = Running::start(&["limits.connections=1"]).await;
+    let mut client = running.connect().await;
+    client
+        .send(format!("POST /api/v1/tickets HTTP/1.1\r\n{}Content-Length: 0\r\n\r\n", running.auth()))
+        .await;
+    client.until("\"ticket\":\"").await;
+    let ticket = client.until("\"").await;
+    let ticket = ticket.trim_end_matches('"');
+    let upgrade = format!("GET /api/v1/ws?ticket={ticket} HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}\r\n");
+    let mut first = running.connect().await;
+    first.send(running.upgrade("")).await;
+    first.until("stream.open").await;
+    let ask = async || {
+        let mut client = running.connect().await;
+        client.send(&upgrade).await;
+        client.until("\r\n\r\n").await
+    };
+    assert!(ask().await.starts_with("HTTP/1.1 503"));
+    drop(first);
+    let taken = async {
+        loop {
+            let answer = ask().await;
+            if !answer.starts_with("HTTP/1.1 503") {
+                return answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, taken).await.expect("the place is free");
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_stopping_server_sends_streams_away_and_closes_idle_connections() {
     let running = Running::start(&["drain.timeout=10s"]).await;
     let mut stream = running.connect().await;
@@ -267,6 +301,35 @@ async fn a_stopping_server_sends_streams_away_and_closes_idle_connections() {
     idle.rest().await;
     stop.await.expect("stops");
     std::fs::remove_dir_all(&folder).expect("the folder can go");
+}
+
+#[tokio::test]
+async fn a_stopping_server_gives_notice_also_where_nobody_is_connected() {
+    let running = Running::start(&["drain.timeout=10s", "drain.notice=3s"]).await;
+    let began = std::time::Instant::now();
+    let stop = async {
+        running.server.stop().await;
+        began.elapsed()
+    };
+    let asks = async {
+        let answer_of = async |request: String, until: &str| {
+            let mut client = running.connect().await;
+            client.send(request).await;
+            client.until(until).await
+        };
+        let ready = || format!("GET /health/ready HTTP/1.1\r\n{}\r\n", running.auth());
+        while !answer_of(ready(), "}").await.contains("\"draining\"") {}
+        for stream in [running.upgrade(""), running.sse("1.1", "")] {
+            let answer = answer_of(stream, "\"}").await;
+            assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("problem:draining"), "{answer}");
+            assert!(answer.to_ascii_lowercase().contains("retry-after: "), "{answer}");
+        }
+        let answer = answer_of(running.publish(), "\"seq\":").await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    };
+    let (took, ()) = tokio::join!(stop, asks);
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    std::fs::remove_dir_all(&running.folder).expect("the folder can go");
 }
 
 #[tokio::test]

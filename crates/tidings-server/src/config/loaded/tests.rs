@@ -224,3 +224,11 @@ fn a_list_in_the_environment_is_commas_or_toml() {
         error(Sources { env: vec![env("TIDINGS_CORS__ORIGINS", bad)], ..Sources::default() });
     }
 }
+
+#[test]
+fn the_notice_of_a_stop_leaves_streams_half_of_its_time() {
+    let at = |notice: &'static str| [notice, "drain.timeout=10s"];
+    Loaded::load(set(&at("drain.notice=5s"))).expect("loads");
+    let message = error(set(&at("drain.notice=5001ms")));
+    assert!(message.contains("drain.notice") && message.contains("half of drain.timeout"), "{message}");
+}
