@@ -1,5 +1,6 @@
 //! What every request passes, outermost first: its id, the rendering of problems, the delay of a 429, metrics, whether it is HTTP of one
-//! meaning, how many are being answered, the limits of its address, what is told of quotas, panics, CORS, the encoding of its body.
+//! meaning, CORS (a page may read why it was refused), how many are being answered, the limits of its address, what is told of quotas,
+//! panics, the encoding of its body.
 //! Then the route; there credential, scope and look-up, in this order.
 
 mod address;
@@ -34,11 +35,11 @@ impl App {
             .layer(middleware::from_fn_with_state(self.settings().clone(), refusal::delay))
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
             .layer(middleware::from_fn(unfit::refuse))
+            .layer(cors::layer(self.settings()))
             .layer(middleware::from_fn_with_state(InFlight::new(self.settings()), in_flight::limit))
             .layer(middleware::from_fn_with_state(self.clone(), address::limit))
             .layer(middleware::from_fn(quotas::tell))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))
-            .layer(cors::layer(self.settings()))
             .layer(middleware::from_fn(encoding::refuse));
         table::router(&config)
             .fallback(no_route)

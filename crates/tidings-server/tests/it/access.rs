@@ -4,7 +4,7 @@ use tidings_auth::{ExposeSecret as _, KeyRequest};
 use tidings_core::{CredentialId, Grant, KeyId, Principal, ScopeSet, TenantId, Tenants};
 use tidings_store::Command;
 
-use crate::site::{As, Site};
+use crate::site::{Answer, As, Site};
 
 const ROUTES: [(&str, &str); 22] = [
     ("POST", "/api/v1/jobs"),
@@ -215,6 +215,45 @@ async fn pages_of_configured_origins_may_call_and_others_may_not() {
         site.send(Method::GET, "/api/v1/ws", None, &[("origin", "https://app.example.com")], None).await;
     assert_eq!(refused.problem(401), "unauthorized");
     assert_eq!(refused.headers["access-control-allow-origin"], "https://app.example.com");
+    site.close().await;
+}
+
+#[tokio::test]
+async fn pages_may_put_and_patch_and_learn_why_a_limit_refused_them() {
+    const PAGE: (&str, &str) = ("origin", "https://app.example.com");
+    let settings =
+        ["cors.origins=https://app.example.com", "limits.requests_in_flight=1", "limits.upgrades_per_ip=1/s"];
+    let site = Site::with(&settings).await;
+    let preflight = [PAGE, ("access-control-request-method", "PATCH")];
+    let answer = site.send(Method::OPTIONS, "/api/v1/webhooks/x", None, &preflight, None).await;
+    let allowed = answer.headers["access-control-allow-methods"].to_str().expect("text");
+    assert!(["GET", "POST", "PUT", "PATCH", "DELETE"].iter().all(|m| allowed.contains(m)), "{allowed}");
+    // One request is being answered, and another comes.
+    let who = site.operator("acme");
+    let wait = json!({"worker": "w", "types": ["never"], "wait_s": 1});
+    let waiting = site.post("/api/v1/leases", &who, &wait);
+    let (_, busy) = tokio::join!(waiting, site.send(Method::GET, "/api/v1/jobs", Some(&who), &[PAGE], None));
+    assert_eq!(busy.problem(503), "busy");
+    let peer: std::net::SocketAddr = "192.0.2.1:5".parse().expect("an address");
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        let mut request = axum::extract::Request::get("/api/v1/ws").header(PAGE.0, PAGE.1);
+        request.extensions_mut().expect("a request").insert(axum::extract::ConnectInfo(peer));
+        let request = request.body(axum::body::Body::empty()).expect("a request");
+        begun.push(Answer::of(site.raw(request).await).await);
+    }
+    assert_eq!(begun[2].problem(429), "rate-limited");
+    for refused in [&busy, &begun[2]] {
+        assert_eq!(refused.headers["access-control-allow-origin"], "https://app.example.com");
+        let shown = refused.headers["access-control-expose-headers"].to_str().expect("text");
+        assert!(shown.contains("retry-after") && refused.headers.contains_key("retry-after"), "{shown}");
+    }
+    let _ = site.send(Method::PUT, "/api/v1/schedules/x", None, &[], None).await;
+    let _ = site.send(Method::PATCH, "/api/v1/webhooks/x", None, &[], None).await;
+    let scraped = site.app.scrape();
+    for method in ["PUT", "PATCH"] {
+        assert!(scraped.contains(&format!("method=\"{method}\"")), "{scraped}");
+    }
     site.close().await;
 }
 
