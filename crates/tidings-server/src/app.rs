@@ -161,11 +161,11 @@ impl App {
         self.0.desk.ring_all();
         self.0.delivery.refuse();
         let notice = self.settings().get().drain.notice.0.min(window);
-        let drained = async {
+        let drained = Box::pin(async {
             // Streams that came back at once would be sent here again, by what does not know yet.
             let (to, ()) = tokio::join!(self.who_takes_its_clients(), tokio::time::sleep(notice));
-            self.0.delivery.drain(window - notice, to).await;
-        };
+            self.0.delivery.drain(window.saturating_sub(notice), to).await;
+        });
         // Webhooks under way are finished meanwhile, and told to the store.
         tokio::join!(drained, self.0.dispatcher.stop(window));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_live::Hub;
 use tidings_store::{Command, Journal, Maintain, Outcome, Retention, WebhookRetention};
 
-use crate::config;
+use crate::settings::Settings;
 
 /// How often the floors move.
 const EVERY: Duration = Duration::from_secs(30);
@@ -13,9 +13,23 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Rows of one piece: little enough that no commit waits long behind it.
 const LIMIT: usize = 500;
 
-/// Removes what has expired until cancelled, and has the open feeds look where their logs begin now.
-pub(crate) async fn run(journal: Journal, hub: Hub, config: config::Retention) {
-    let retention = Retention {
+/// Removes what has expired until cancelled, by the settings of the moment, and has the open feeds look where their logs begin now.
+pub(crate) async fn run(journal: Journal, hub: Hub, settings: Settings) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        while sweep(&journal, kept(&settings)).await {
+            // Commits go first: this is housekeeping.
+            tokio::task::yield_now().await;
+        }
+        hub.look_again().await;
+    }
+}
+
+fn kept(settings: &Settings) -> Retention {
+    let config = &settings.get().retention;
+    Retention {
         age: config.age.0.map(|span| span.0),
         events_per_tenant: config.events_per_tenant.0,
         webhooks: WebhookRetention {
@@ -23,16 +37,6 @@ pub(crate) async fn run(journal: Journal, hub: Hub, config: config::Retention) {
             attempts_age: config.attempts.0.map(|span| span.0),
             attempts_per_endpoint: config.attempts_per_endpoint,
         },
-    };
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        while sweep(&journal, retention).await {
-            // Commits go first: this is housekeeping.
-            tokio::task::yield_now().await;
-        }
-        hub.look_again().await;
     }
 }
 
@@ -69,7 +73,7 @@ mod tests {
     use tidings_store::{JournalConfig, Operation, SqliteConfig, SqliteStore};
 
     use super::*;
-    use crate::config::Off;
+    use crate::config::{Config, Off};
 
     fn event() -> NewEvent {
         NewEvent {
@@ -80,6 +84,16 @@ mod tests {
             subject: None,
             body: EventBody::same_for_all(RawJson::parse("1").expect("valid")),
         }
+    }
+
+    #[test]
+    fn a_reload_changes_what_is_kept() {
+        let settings = Settings::new(Config::default());
+        assert_eq!(kept(&settings).events_per_tenant, Some(1_000_000));
+        let mut config = Config::default();
+        config.retention.events_per_tenant = Off::OFF;
+        settings.reload(&config);
+        assert_eq!(kept(&settings).events_per_tenant, None);
     }
 
     #[tokio::test]
@@ -101,8 +115,9 @@ mod tests {
         let feed = hub.open(&tenant).await.expect("reads").expect("it is there");
         assert_eq!(feed.oldest().get(), 1);
 
-        let config = config::Retention { events_per_tenant: Off(Some(3)), ..config::Retention::default() };
-        let running = tokio::spawn(run(journal.clone(), hub.clone(), config));
+        let mut config = Config::default();
+        config.retention.events_per_tenant = Off(Some(3));
+        let running = tokio::spawn(run(journal.clone(), hub.clone(), Settings::new(config)));
         let deadline = Instant::now() + Duration::from_secs(20);
         while feed.oldest().get() != 8 {
             assert!(Instant::now() < deadline, "the feed still begins at {}", feed.oldest());

@@ -19,12 +19,14 @@ impl Settings {
         self.0.load()
     }
 
-    /// Takes over what may change while the server runs: limits, how live connections are kept,
-    /// allow-lists, the log filter and issuers' keys. The rest stays as it was at the start.
+    /// Takes over what may change while the server runs: limits, how live connections are kept and how long events are,
+    /// allow-lists, the drain, the log filter and issuers' keys. The rest stays as it was at the start.
     pub(crate) fn reload(&self, new: &Config) {
         let mut next = Config::clone(&self.get());
         next.limits = new.limits.clone();
         next.live = new.live.clone();
+        next.drain = new.drain.clone();
+        next.retention = new.retention.clone();
         next.cors = new.cors.clone();
         next.auth = new.auth.clone();
         next.webhooks = new.webhooks.clone();

@@ -100,8 +100,7 @@ impl App {
         let admin_key = keys.ensure_admin_key(&*store, &journal).await?;
 
         let delivery = start_delivery(&config, &hub, &authenticator, &metrics, &world)?;
-        let (drain, settings, services) =
-            (Drain::default(), Settings::new(config.clone()), Services::default());
+        let (drain, settings) = (Drain::default(), Settings::new(config.clone()));
         let activity = LeaseActivity::new(world.clock.clone());
         let claimer = Claimer::new(
             journal.clone(),
@@ -150,7 +149,7 @@ impl App {
             settings,
             metrics,
             drain,
-            services,
+            services: Services::default(),
         }));
         app.start_services(&config, activity);
         Ok(app)
@@ -183,12 +182,12 @@ impl App {
 
     /// What one node at a time does for all.
     fn start_duties(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, duties, store, journal, hub, .. } = &*self.0;
+        let Parts { services, duties, store, journal, hub, settings, .. } = &*self.0;
         let (rescuing, lease) = (journal.clone(), config.jobs.lease.0);
         let rescue = move || rescue::run(rescuing.clone(), activity.clone(), lease);
         services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
-        let (removing, hub, kept) = (journal.clone(), hub.clone(), config.retention.clone());
-        let retention = move || retention::run(removing.clone(), hub.clone(), kept.clone());
+        let (removing, hub, settings) = (journal.clone(), hub.clone(), settings.clone());
+        let retention = move || retention::run(removing.clone(), hub.clone(), settings.clone());
         services.spawn("retention", duties.clone().run(Duty::Retention, retention));
         let (looked_at, firing) = (store.clone(), journal.clone());
         let schedules = move || schedules::run(looked_at.clone(), firing.clone());
