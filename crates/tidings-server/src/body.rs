@@ -176,7 +176,7 @@ async fn read_whole(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
     tokio::time::timeout(time, gather(body, limit)).await.unwrap_or_else(|_| {
         let detail =
             format!("The body did not arrive within {} (limits.request_timeout).", format_duration(time));
-        Err(Problem::new(Kind::RequestTimeout, detail))
+        Err(Problem::new(Kind::RequestTimeout, detail).with("limit", "limits.request_timeout"))
     })
 }
 

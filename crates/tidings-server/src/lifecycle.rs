@@ -53,7 +53,8 @@ impl Server {
         let config = &loaded.config;
         let bounds = ListenerConfig::default();
         let proxied = ListenerConfig { proxy_protocol: config.server.proxy_protocol, ..bounds.clone() };
-        let (api, ops) = sockets.bind(&config.server, proxied, bounds)?;
+        let private = ListenerConfig { name: "ops", ..bounds };
+        let (api, ops) = sockets.bind(&config.server, proxied, private)?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
         // Under the ports that they were given: webhooks are kept from our own listeners.
         let mut config = config.clone();

@@ -44,6 +44,8 @@ pub(crate) use unfit::Unfit;
 /// Bounds of the connections that hyper has.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerConfig {
+    /// Its name in the metrics: `http`, or `ops`.
+    pub(crate) name: &'static str,
     /// Connections at one time that are no streams (yet); more wait in the kernel's backlog.
     pub(crate) connections: usize,
     /// Bytes that a request's head may have.
@@ -57,13 +59,25 @@ const SHARES: usize = 4;
 
 impl Default for ListenerConfig {
     fn default() -> Self {
-        Self { connections: 4_096, head_bytes: 64 << 10, proxy_protocol: false }
+        Self { name: "http", connections: 4_096, head_bytes: 64 << 10, proxy_protocol: false }
     }
 }
 
 /// Marks a request whose socket can be taken over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NativeSocket;
+
+/// Marks a request of a connection for which a trusted proxy named no client in front. What the request says of addresses is the
+/// client's own word, which that proxy has only carried: the peer counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unnamed;
+
+/// For whom a connection speaks.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    address: SocketAddr,
+    unnamed: Option<Unnamed>,
+}
 
 /// A socket that takes connections; they wait in the backlog until [`run`](Self::run).
 #[derive(Debug)]
@@ -103,6 +117,7 @@ impl Listener {
         stop: Stop,
     ) {
         let tracker = TaskTracker::new();
+        metrics.listener.begins(self.config.name, self.config.connections);
         let share = u32::try_from(self.config.connections / SHARES).unwrap_or(u32::MAX).max(1);
         let shared = Arc::new(Shared {
             router,
@@ -136,9 +151,9 @@ struct Shared {
 
 impl Shared {
     /// The client behind `peer`, where that is a proxy which says so in front of the connection. `None`: it should have.
-    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Client> {
         if !self.config.proxy_protocol || !self.settings.get().server.trusts(peer.ip()) {
-            return Some(peer);
+            return Some(Client { address: peer, unnamed: None });
         }
         let time = self.settings.get().limits.header_timeout.0;
         let read = tokio::select! {
@@ -146,7 +161,8 @@ impl Shared {
             read = tokio::time::timeout(time, proxy_protocol::read(stream)) => read,
         };
         let why = match read {
-            Ok(Ok(source)) => return Some(source.unwrap_or(peer)),
+            Ok(Ok(Some(source))) => return Some(Client { address: source, unnamed: None }),
+            Ok(Ok(None)) => return Some(Client { address: peer, unnamed: Some(Unnamed) }),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "its header did not come in time".to_owned(),
         };

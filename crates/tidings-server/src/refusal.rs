@@ -65,6 +65,7 @@ fn of_transition(refused: Refused) -> Problem {
             Kind::JobsLimited,
             "As many jobs of this type run in the tenant as jobs.concurrency lets: one must end first. Nothing was done.",
         )
+        .with("limit", "jobs.concurrency")
         .retry_after(SOON),
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 use http::Method;
 use tidings_delivery::ConnectionKind;
 
-use crate::{app::App, routes::events::wants_stream};
+use crate::{app::App, listener::Unnamed, routes::events::wants_stream};
 
 /// Layer: refuses streams of an address that has begun too many, before anything else is looked at. Where the application
 /// that this one is mounted in does not say who the peer is, nothing is counted.
@@ -17,7 +17,10 @@ pub(super) async fn limit(State(app): State<App>, mut request: Request, next: Ne
         return next.run(request).await;
     };
     let addresses = app.addresses();
-    let client = addresses.client(peer, request.headers());
+    let client = match request.extensions().get::<Unnamed>() {
+        Some(Unnamed) => peer.ip().to_canonical(),
+        None => addresses.client(peer, request.headers()),
+    };
     if let Some(kind) = begins(&request) {
         match addresses.admit(client) {
             Ok(place) => drop(request.extensions_mut().insert(place)),

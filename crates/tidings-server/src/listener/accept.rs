@@ -42,8 +42,9 @@ async fn accept_until(tcp: &TcpListener, shared: &Arc<Shared>, end: impl Future<
 
 fn serve((stream, peer, place): Accepted, shared: &Arc<Shared>) {
     let task = connection::serve(stream, peer, shared.clone());
+    let counted = shared.metrics.listener.connected(shared.config.name);
     shared.tracker.spawn(async move {
-        let _place = place;
+        let _held = (place, counted);
         task.await;
     });
 }
@@ -88,6 +89,9 @@ type Accepted = (TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePer
 
 /// The next connection, when there is a place for it.
 async fn accept(tcp: &TcpListener, shared: &Shared) -> Accepted {
+    if shared.places.available_permits() == 0 {
+        shared.metrics.listener.is_full(shared.config.name);
+    }
     let place = shared.places.clone().acquire_owned().await.expect("the semaphore is never closed");
     let mut paused = None;
     loop {

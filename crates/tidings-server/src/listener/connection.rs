@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 use crate::problem::Problem;
 
 use super::{
-    NativeSocket, Shared, Takeover,
+    Client, NativeSocket, Shared, Takeover,
     answering::Answering,
     framing::Framing,
     handoff::Handoff,
@@ -41,14 +41,14 @@ pub(super) const HEAD_GRACE: Duration = Duration::from_millis(500);
 /// Serves one connection, where its address may have one more.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let Some(client) = shared.client(&mut stream, peer).await else { return };
-    match shared.connections.admit(client.ip()) {
+    match shared.connections.admit(client.address.ip()) {
         Ok(_connected) => serve_requests(stream, client, shared).await,
         Err(problem) => turn_away(stream, problem, &shared).await,
     }
 }
 
 /// Until it ends or becomes a stream.
-async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn serve_requests(stream: TcpStream, client: Client, shared: Arc<Shared>) {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let handoff = Arc::new(Handoff::default());
@@ -58,13 +58,8 @@ async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>
         let (shared, handoff) = (shared.clone(), handoff.clone());
         let (answering, framing) = (answering.clone(), framing.clone());
         move |request| {
-            respond(
-                unfit::judged(request, &framing),
-                peer,
-                shared.clone(),
-                handoff.clone(),
-                answering.clone(),
-            )
+            let request = unfit::judged(request, &framing);
+            respond(request, client, shared.clone(), handoff.clone(), answering.clone())
         }
     });
     let settings = shared.settings.get();
@@ -78,14 +73,16 @@ async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>
         .header_read_timeout(header_timeout)
         .max_buf_size(shared.config.head_bytes.max(8_192))
         .serve_connection(io, service);
-    let (mut stopping, mut look_at) = (false, None);
+    let (mut stopping, mut look_at, mut late) = (false, None, false);
     let taken = loop {
         let poll_hyper = poll_fn(|cx| {
-            let done = hyper.poll_without_shutdown(cx).is_ready();
+            let over = hyper.poll_without_shutdown(cx);
             match handoff.take() {
                 Some(new) => Poll::Ready(Some(new)),
-                None if done => Poll::Ready(None),
-                None => Poll::Pending,
+                None => over.map(|ended| {
+                    late = ended.is_err_and(|error| error.is_timeout());
+                    None
+                }),
             }
         });
         tokio::select! {
@@ -108,12 +105,13 @@ async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>
         }
     };
     let parts = hyper.into_parts();
-    let mut stream = parts.io.into_inner().stream;
+    let stream = parts.io.into_inner().stream;
     let Some(mut new) = taken else {
-        if let Some(status) = answering.refused() {
-            refuse(&mut stream, peer, status, &shared).await;
+        // A connection that was only kept for another request was not late with one.
+        if late && (answering.is_fresh() || !parts.read_buf.is_empty()) {
+            shared.metrics.http.limited("limits.header_timeout");
         }
-        return close(stream).await;
+        return end(stream, client.address, &answering, &shared).await;
     };
     new.received = parts.read_buf;
     match stream.into_std() {
@@ -122,18 +120,29 @@ async fn serve_requests(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>
     }
 }
 
+/// Ends a connection that has become no stream.
+async fn end(mut stream: TcpStream, peer: SocketAddr, answering: &Answering, shared: &Shared) {
+    if let Some(status) = answering.refused() {
+        refuse(&mut stream, peer, status, shared).await;
+    }
+    close(stream).await;
+}
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 fn respond(
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    client: Client,
     shared: Arc<Shared>,
     handoff: Arc<Handoff>,
     answering: Arc<Answering>,
 ) -> Answer {
     answering.begun();
-    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(ConnectInfo(client.address));
     request.extensions_mut().insert(NativeSocket);
+    if let Some(unnamed) = client.unnamed {
+        request.extensions_mut().insert(unnamed);
+    }
     Box::pin(async move {
         let mut response = shared.router.clone().oneshot(request.map(Body::new)).await?;
         let takeover = response.extensions_mut().remove::<Takeover>();

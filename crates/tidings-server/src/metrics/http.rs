@@ -81,10 +81,15 @@ impl Http {
         self.duration.observe(took.as_secs_f64());
     }
 
+    /// A refusal by the limit of this key, or what ends without one.
+    pub(crate) fn limited(&self, key: &str) {
+        self.limited.get_or_create(&Limit { limit: key.to_owned() }).inc();
+    }
+
     pub(crate) fn problem(&self, problem: &Problem) {
         let kind = problem.kind();
         if let Some(limit) = problem.member("limit").and_then(|key| key.as_str()) {
-            self.limited.get_or_create(&Limit { limit: limit.to_owned() }).inc();
+            self.limited(limit);
         }
         self.problems.get_or_create(&Type { r#type: kind.slug() }).inc();
         if is_of_a_limit(kind) {
@@ -101,6 +106,10 @@ const fn is_of_a_limit(kind: Kind) -> bool {
             | Kind::TooManyConnections
             | Kind::TooLarge
             | Kind::RequestTimeout
+            | Kind::UriTooLong
+            | Kind::HeadTooLarge
+            | Kind::JobsLimited
+            | Kind::LimitReached
             | Kind::Busy
     )
 }

@@ -51,7 +51,8 @@ fn within_limit(result: Option<&RawJson>, max: usize) -> Result<(), Problem> {
     if result.is_none_or(|r| r.len() <= max) {
         return Ok(());
     }
-    Err(Problem::new(Kind::TooLarge, format!("$.result is larger than {max} bytes (limits.event_bytes).")))
+    let detail = format!("$.result is larger than {max} bytes (limits.event_bytes).");
+    Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"))
 }
 
 fn shown(job: &Job) -> axum::response::Response {

@@ -118,7 +118,7 @@ impl Desk {
 fn too_many(max: usize) -> Problem {
     let detail =
         format!("This server takes {max} live connections (limits.connections), and they are all taken.");
-    Problem::new(Kind::TooManyConnections, detail).retry_after(SOON)
+    Problem::new(Kind::TooManyConnections, detail).with("limit", "limits.connections").retry_after(SOON)
 }
 
 fn too_many_of(Full { of, limit }: Full) -> Problem {

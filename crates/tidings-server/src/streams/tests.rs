@@ -14,6 +14,7 @@ use super::{Desk, asking::Asking};
 use crate::{
     Server,
     config::{Loaded, Sources},
+    listener::{BoundSocket, ListenerConfig, Owner, Stop},
     problem::Kind,
     tenants::TenantAdmin,
 };
@@ -228,6 +229,7 @@ async fn a_stream_is_refused_before_it_begins() {
     third.send(running.upgrade("")).await;
     let answer = third.until("\"}").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("too-many-connections"), "{answer}");
+    assert!(answer.contains("\"limit\":\"limits.connections\""), "{answer}");
     assert!(answer.to_ascii_lowercase().contains("retry-after: "), "{answer}");
     drop(second);
     // The place is free once the server has seen the client go.
@@ -343,6 +345,38 @@ async fn a_stopping_server_does_not_wait_for_half_a_request() {
     tokio::time::timeout(PATIENCE, running.end()).await.expect("stops");
     assert!(!fresh.rest().await.contains("HTTP"));
     assert!(!half.rest().await.contains("HTTP"));
+}
+
+#[tokio::test]
+async fn a_full_listener_is_counted_and_takes_the_next_when_it_can() {
+    let running = Running::start(&[]).await;
+    let app = running.server.app();
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let bounds = ListenerConfig { connections: 1, ..ListenerConfig::default() };
+    let socket = BoundSocket::bind(any, Owner::Process, bounds).expect("binds");
+    let address = socket.local_addr().expect("bound");
+    let (settings, metrics, stop) = (app.settings().clone(), app.metrics().clone(), Stop::default());
+    let listener = socket.listen().expect("listens");
+    let serving =
+        tokio::spawn(listener.run(app.router(), app.delivery().clone(), settings, metrics, stop.clone()));
+    let ask = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut first = Client::to(address).await;
+    first.send(ask).await;
+    first.until("}").await;
+    let mut second = Client::to(address).await;
+    second.send(ask).await;
+    let counted = async {
+        while !app.scrape().contains("listener_full_total{listener=\"http\"} 1\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
+    drop(first);
+    second.until("}").await;
+    drop(second);
+    stop.closing.cancel();
+    serving.await.expect("ends");
+    running.end().await;
 }
 
 #[tokio::test]

@@ -1,10 +1,7 @@
 use tidings_store::{Command, CommandError, Journal, Outcome};
 use tidings_webhooks::dispatcher::Dispatcher;
 
-use crate::{
-    problem::{Kind, Problem},
-    refusal,
-};
+use crate::{problem::Problem, refusal};
 
 /// Commits what changes endpoints. The dispatcher of this node looks at once; others' within a second.
 #[derive(Clone)]
@@ -22,10 +19,10 @@ impl Changes {
         self.commit(command).await.map_err(refusal::of_command)
     }
 
-    /// `full` is said where there are as many as there may be.
-    pub(crate) async fn submit_below(&self, command: Command, full: String) -> Result<Outcome, Problem> {
+    /// `full` is the answer where there are as many as there may be.
+    pub(crate) async fn submit_below(&self, command: Command, full: Problem) -> Result<Outcome, Problem> {
         self.commit(command).await.map_err(|error| match error {
-            CommandError::TooMany => Problem::new(Kind::LimitReached, full),
+            CommandError::TooMany => full,
             error => refusal::of_command(error),
         })
     }

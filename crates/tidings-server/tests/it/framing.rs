@@ -188,6 +188,10 @@ async fn what_cannot_be_read_at_all_is_answered_by_a_problem_too() {
     );
     let scraped = exchange(ops, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(scraped.contains("http_problems_total{type=\"head-too-large\"} 2"), "{scraped}");
+    for counted in ["head-too-large\"} 2", "uri-too-long\"} 1"] {
+        let line = format!("http_requests_rejected_total{{reason=\"{counted}");
+        assert!(scraped.contains(&line), "{scraped}");
+    }
     it.end().await;
 }
 

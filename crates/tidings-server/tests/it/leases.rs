@@ -314,6 +314,7 @@ async fn a_job_of_the_workers_own_waits_for_room_like_any_other() {
     let first = site.post("/api/v1/leases", &who, &body).await.ok(200);
     let refused = site.post("/api/v1/leases", &who, &body).await;
     assert_eq!(refused.problem(429), "jobs-limited");
+    assert_eq!(refused.ok(429)["limit"], "jobs.concurrency");
     assert!(refused.headers.contains_key("retry-after"));
     let jobs = site.get("/api/v1/jobs", &who).await.ok(200);
     assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1), "nothing was enqueued");

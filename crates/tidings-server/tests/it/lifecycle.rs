@@ -50,6 +50,31 @@ async fn a_server_starts_serves_stops_and_starts_again_on_its_folder() {
 }
 
 #[tokio::test]
+async fn connections_of_a_listener_and_heads_that_came_too_late_are_counted() {
+    let folder = folder();
+    let server = Server::start(configured(&folder, &["limits.header_timeout=300ms"])).await.expect("starts");
+    let until_closed = async |request: &'static str| fetch(server.address(), request).await;
+    // One that has been answered and asks nothing more is not late.
+    let (idle, half) = tokio::join!(
+        until_closed("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"),
+        until_closed("GET /health/live HTTP/1.1\r\nHo"),
+    );
+    assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
+    assert_eq!(half, "");
+    let ops = server.ops_address().expect("on");
+    let scraped = fetch(ops, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    for line in [
+        "http_requests_limited_total{limit=\"limits.header_timeout\"} 1\n",
+        "listener_connections{listener=\"ops\"} 1\n",
+        "listener_connections_max{listener=\"http\"} 4096\n",
+    ] {
+        assert!(scraped.contains(line), "{line} is not in {scraped}");
+    }
+    server.stop().await;
+    std::fs::remove_dir_all(&folder).expect("the folder can go");
+}
+
+#[tokio::test]
 async fn a_reload_takes_over_limits_and_a_failed_one_changes_nothing() {
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("makes a folder");
@@ -65,9 +90,13 @@ async fn a_reload_takes_over_limits_and_a_failed_one_changes_nothing() {
     let server = Server::start(loaded).await.expect("starts");
     let items = || server.app().settings().get().limits.batch_items;
     assert_eq!(items(), 5);
-    std::fs::write(&file, text("batch_items = 7")).expect("writes");
+    let drain = "[drain]\ntimeout = \"9s\"\n[retention]\nevents_per_tenant = 77";
+    std::fs::write(&file, text(&format!("batch_items = 7\n{drain}"))).expect("writes");
     server.reload().expect("reloads");
     assert_eq!(items(), 7);
+    let settings = server.app().settings().get().clone();
+    assert_eq!(settings.drain.timeout.0.as_secs(), 9);
+    assert_eq!(settings.retention.events_per_tenant.0, Some(77));
     for bad in ["batch_items = 0", "batch_items = \"many\"", "nonsense = 1", "["] {
         std::fs::write(&file, text(bad)).expect("writes");
         server.reload().expect_err("must not reload");

@@ -67,6 +67,16 @@ async fn trusted_proxies_name_their_clients_in_both_versions_and_nobody_else_doe
         assert!(head.starts_with(status), "{}: {head}", header.escape_ascii());
         open.push(tcp);
     }
+    // Where the proxy names nobody, the client's own word is not the proxy's.
+    let mut local = v2([192, 0, 2, 7]);
+    local[12] = 0x20;
+    for header in [b"PROXY UNKNOWN\r\n".to_vec(), local] {
+        let mut tcp = connect("127.0.0.1", server.address()).await;
+        let forged = stream.replace("\r\n\r\n", "\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n");
+        tcp.write_all(&[&header[..], forged.as_bytes()].concat()).await.expect("sends");
+        let head = answer(&mut tcp).await;
+        assert!(head.starts_with("HTTP/1.1 429"), "{}: {head}", header.escape_ascii());
+    }
     // A trusted proxy that says nothing, or nothing that reads, is not answered.
     let mut third = v2([192, 0, 2, 9]);
     third[12] = 0x31;

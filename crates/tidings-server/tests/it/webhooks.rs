@@ -136,6 +136,10 @@ async fn a_url_that_leads_inside_is_refused_at_once() {
     make(&site, &who, &json!({"url": "http://127.0.0.1:8080/hook"})).await;
     let more = site.post("/api/v1/webhooks", &who, &json!({"url": "http://127.0.0.1:8080/hook"})).await;
     assert_eq!(more.problem(409), "limit-reached");
+    assert_eq!(more.ok(409)["limit"], "webhooks.endpoints_per_tenant");
+    let counted = "http_requests_limited_total{limit=\"webhooks.endpoints_per_tenant\"} 1";
+    assert!(site.app.scrape().contains(counted), "{}", site.app.scrape());
+    assert!(site.app.scrape().contains("http_requests_rejected_total{reason=\"limit-reached\"} 1"));
     assert!(more.json()["detail"].as_str().is_some_and(|detail| detail.contains("has 1 endpoints")));
     let metadata = site.post("/api/v1/webhooks", &who, &json!({"url": "http://169.254.169.254/"})).await;
     assert_eq!(metadata.problem(400), "url-refused");

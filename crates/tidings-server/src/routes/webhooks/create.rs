@@ -8,7 +8,7 @@ use crate::{
     body::JsonText,
     endpoints::Endpoints,
     ids::Ids,
-    problem::Problem,
+    problem::{Kind, Problem},
     settings::Settings,
     webhooks::Changes,
 };
@@ -53,6 +53,7 @@ pub(crate) async fn create(
         "The tenant has {} endpoints, as many as it may have (webhooks.endpoints_per_tenant). Delete one first.",
         new.limit
     );
+    let full = Problem::new(Kind::LimitReached, full).with("limit", "webhooks.endpoints_per_tenant");
     let outcome = changes.submit_below(access.command(Operation::PutEndpoint(Box::new(new)))?, full).await?;
     Ok(view::answer(StatusCode::CREATED, &changed(outcome), Some(&text), now))
 }

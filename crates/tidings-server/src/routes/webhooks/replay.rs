@@ -11,7 +11,7 @@ use crate::{
     body::{self, Json, invalid},
     ids::Ids,
     path::Id,
-    problem::Problem,
+    problem::{Kind, Problem},
     refusal,
     webhooks::Changes,
 };
@@ -50,11 +50,12 @@ pub(crate) async fn replay(
     }
 }
 
-fn full() -> String {
-    format!(
+fn full() -> Problem {
+    let detail = format!(
         "{} ranges are sent again to the endpoint at once, as many as may be. Wait until one is done.",
         Replay::MAX
-    )
+    );
+    Problem::new(Kind::LimitReached, detail)
 }
 
 async fn wanted(
