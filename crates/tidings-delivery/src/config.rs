@@ -19,9 +19,12 @@ pub struct DeliveryConfig {
     pub messages: Option<MessageLimit>,
     /// Bytes of an inbound frame and of a message; beyond it the connection is closed with 1009.
     pub frame_bytes: usize,
+    /// How long a WebSocket message, or a frame, may be unfinished; then the connection is closed with 1008.
+    pub message_timeout: Duration,
     /// `SO_SNDBUF` as asked of the kernel (which doubles it): what the kernel may hide of a client's lag.
     pub send_buffer_bytes: usize,
-    /// How long a socket that has something to write may take nothing; then it is cut.
+    /// How long a socket that has something to write may take nothing; then it is cut. What the kernel has taken and the
+    /// client does not acknowledge ends the connection after twice this time.
     pub stall: Duration,
     /// How long a closed connection is read on so that the client gets the reason; then it is cut.
     pub close_drain: Duration,
@@ -44,6 +47,7 @@ impl Default for DeliveryConfig {
             idle_timeout: Some(Duration::from_mins(5)),
             messages: Some(MessageLimit { rate: Rate { count: 20, per: Duration::from_secs(1) }, burst: 40 }),
             frame_bytes: 1 << 20,
+            message_timeout: Duration::from_secs(30),
             send_buffer_bytes: 128 << 10,
             stall: Duration::from_secs(30),
             close_drain: Duration::from_secs(5),

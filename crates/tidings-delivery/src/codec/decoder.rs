@@ -62,6 +62,11 @@ impl Decoder {
         self.size_max = size_max;
     }
 
+    /// A message or a frame has begun, and its end has not come.
+    pub(crate) const fn is_unfinished(&self) -> bool {
+        self.header_len > 0 || self.frame.is_some() || self.message.is_some()
+    }
+
     /// Takes bytes off the front of `input` until a message is whole (`Some`) or `input` is empty. After
     /// an error the decoder is of no further use.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Violation> {

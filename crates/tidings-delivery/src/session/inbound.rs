@@ -33,7 +33,13 @@ impl Session {
         while self.phase == Phase::Open {
             // An SSE client has nothing to say.
             let Some(decoder) = &mut self.decoder else { break };
-            match decoder.next(&mut input) {
+            let next = decoder.next(&mut input);
+            if !decoder.is_unfinished() {
+                self.times.unfinished_at = None;
+            } else if self.times.unfinished_at.is_none() {
+                self.times.unfinished_at = Some(now);
+            }
+            match next {
                 Ok(Some(message)) => {
                     messages += 1;
                     self.handle(message, now);

@@ -33,12 +33,16 @@ impl Session {
         }
         let silent = due(self.times.pinged_at.map(|at| at + config.pong_deadline))
             || config.idle_timeout.is_some_and(|idle| due(self.times.received_at.map(|at| at + idle)));
+        let unfinished = due(self.times.unfinished_at.map(|at| at + config.message_timeout));
         if due(self.times.expiry_at) {
             self.look_at_expiry(now);
         }
         if silent {
             let why = CloseReason::new(CloseCode::GoingAway, "nothing was heard from the client");
             self.close_as(&why, Ending::Silent, now);
+        }
+        if unfinished {
+            self.close(&CloseReason::new(CloseCode::Policy, "a message was not finished in time"), now);
         }
         if due(self.times.close_at.as_ref().map(|c| c.0))
             && let Some(close) = self.times.close_at.take()

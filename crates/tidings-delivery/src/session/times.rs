@@ -16,6 +16,8 @@ pub(crate) struct Times {
     pub(crate) received_at: Option<Instant>,
     /// The socket took nothing since.
     pub(crate) blocked_at: Option<Instant>,
+    /// A message of the client's is unfinished since.
+    pub(crate) unfinished_at: Option<Instant>,
     /// When the credential's end is looked at.
     pub(crate) expiry_at: Option<Instant>,
     /// A close that was put off.
@@ -34,6 +36,7 @@ impl Times {
             pinged_at: None,
             received_at: web_socket.then_some(now),
             blocked_at: None,
+            unfinished_at: None,
             expiry_at: None,
             close_at: None,
             cut_at: None,
@@ -62,6 +65,7 @@ impl Times {
             after(self.pinged_at, config.pong_deadline),
             config.idle_timeout.and_then(|idle| after(self.received_at, idle)),
             after(self.blocked_at, config.stall),
+            after(self.unfinished_at, config.message_timeout),
             self.expiry_at,
             self.close_at.as_ref().map(|c| c.0),
             self.cut_at,
@@ -81,6 +85,7 @@ impl Times {
             pinged_at: None,
             received_at: None,
             blocked_at,
+            unfinished_at: None,
             expiry_at: None,
             close_at: None,
             cut_at: Some(cut_at),

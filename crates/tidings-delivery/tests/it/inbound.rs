@@ -118,6 +118,40 @@ async fn too_many_messages_are_told_once_and_then_end_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_not_finished_in_time_ends_the_connection() {
+    let config = DeliveryConfig {
+        shards: 1,
+        message_timeout: Duration::from_millis(200),
+        ..DeliveryConfig::default()
+    };
+    let world = World::with(config, LiveConfig::default());
+    let mut fragment = world.web_socket(None).await;
+    let mut header = world.web_socket(None).await;
+    let mut whole = world.web_socket(None).await;
+    for client in [&mut fragment, &mut header, &mut whole] {
+        client.expect("stream.open").await;
+    }
+    fragment.send_frame(0x01, b"{\"op\":").await;
+    // A ping between fragments is answered, and gives no more time.
+    fragment.send_frame(0x89, b"x").await;
+    assert_eq!(fragment.next().await, Frame::Pong(b"x".to_vec()));
+    header.send_raw(&[0x81, 0xFE, 1]).await;
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_millis(600) {
+        whole.send_frame(0x01, b"{\"op\":").await;
+        whole.send_frame(0x80, b"\"ping\"}").await;
+        whole.expect("stream.pong").await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    for mut client in [fragment, header] {
+        let closing = client.expect_close(1008).await;
+        assert_eq!(closing["reason"], "a message was not finished in time");
+    }
+    whole.send_frame(0x89, b"").await;
+    assert_eq!(whole.next().await, Frame::Pong(Vec::new()));
+}
+
+#[tokio::test]
 async fn a_clients_close_is_echoed() {
     let world = World::start();
     for (payload, code) in

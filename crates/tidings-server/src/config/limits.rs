@@ -52,7 +52,7 @@ pub struct Limits {
     pub idle_timeout: Off<Span>,
     /// How long a request's head may take.
     pub header_timeout: Span,
-    /// How long a request's body may take to arrive; beyond it 408.
+    /// How long a request's body may take to arrive; beyond it 408. And a WebSocket message; beyond it 1008.
     pub request_timeout: Span,
     /// How long an answer 429 is held back.
     pub refusal_delay: Off<Span>,

@@ -31,6 +31,7 @@ impl Config {
                 .0
                 .map(|rate| MessageLimit { rate: rate.0, burst: rate.0.count.saturating_mul(2) }),
             frame_bytes: limits.frame_bytes,
+            message_timeout: limits.request_timeout.0,
             stall: self.live.stall.0,
             ..DeliveryConfig::default()
         }
