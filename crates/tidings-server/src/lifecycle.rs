@@ -60,7 +60,7 @@ impl Server {
         let mut config = config.clone();
         config.server.listen = addresses.api;
         config.server.ops_listen.0 = addresses.ops;
-        let app = App::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+        let app = Box::pin(App::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy))).await?;
         let server = Self {
             loaded: Mutex::new(loaded),
             addresses,
