@@ -6,6 +6,8 @@ import http.client
 import json
 import pathlib
 import re
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -36,14 +38,18 @@ def eventually(what: str, ask):
 
 
 class Site:
-    """Both in `work`, until `programs` ends them. `settings` are Tidings' and `pace` replaces nginx's directives by name."""
+    """Both in `work`, until `programs` ends them. `settings` are Tidings' and `pace` replaces nginx's directives by name. Of `two` nodes the
+    second has a copy of the first one's folder: it takes the same credentials and has a log of its own."""
 
-    def __init__(self, binary: str, work: pathlib.Path, programs: contextlib.ExitStack, settings: list[str], pace=None):
+    def __init__(self, binary: str, work: pathlib.Path, programs: contextlib.ExitStack, settings: list[str], pace=None, two=False):
         self.binary, self.work, self.programs = str(pathlib.Path(binary).resolve()), work, programs
         self.settings, self.pace = settings, pace or {}
         self.backend, self.ops, self.plain, self.port = free_port(), free_port(), free_port(), free_port()
         self.tls = ssl.create_default_context()
         self.start_tidings()
+        self.nodes = [self.backend]
+        if two:
+            self.add_second()
         self.token = subprocess.run(
             [self.binary, "token", "--data", "data", "--tenant", "acme", "--scope", "events:read events:publish"],
             cwd=work, check=True, capture_output=True, text=True).stdout.strip()
@@ -56,15 +62,29 @@ class Site:
         self.programs.callback(process.kill)
         return process
 
-    def start_tidings(self) -> None:
-        command = [self.binary, "serve", "--data", "data", "--listen", f"127.0.0.1:{self.backend}", "--ops-listen", f"127.0.0.1:{self.ops}"]
+    def start_tidings(self, data="data") -> None:
+        command = [self.binary, "serve", "--data", data, "--listen", f"127.0.0.1:{self.backend}", "--ops-listen", f"127.0.0.1:{self.ops}"]
         self.tidings = self.run(command + [word for each in self.settings for word in ("--set", each)], "tidings.log")
         eventually("Tidings is ready", self.is_ready)
 
+    def add_second(self) -> None:
+        self.tidings.send_signal(signal.SIGTERM)
+        self.tidings.wait(PATIENCE)
+        shutil.copytree(self.work / "data", self.work / "data-2")
+        first = self.backend, self.ops
+        self.backend, self.ops = free_port(), free_port()
+        self.start_tidings("data-2")
+        self.nodes.append(self.backend)
+        self.backend, self.ops = first
+        self.start_tidings()
+
     def is_ready(self) -> bool:
+        return self.readiness() == 200
+
+    def readiness(self) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.backend, timeout=PATIENCE)
         connection.request("GET", "/health/ready")
-        return connection.getresponse().status == 200
+        return connection.getresponse().status
 
     def start_nginx(self) -> None:
         subprocess.run(
@@ -77,7 +97,7 @@ class Site:
             (r"(?m)^ *listen \[::\].*\n", ""),
             (r"listen 80;", f"listen 127.0.0.1:{self.plain};"),
             (r"listen 443 ssl;", f"listen 127.0.0.1:{self.port} ssl;"),
-            (r"server 127\.0\.0\.1:3000", f"server 127.0.0.1:{self.backend}"),
+            (r"server 127\.0\.0\.1:3000( .*)", "".join(f"server 127.0.0.1:{port}\\1\n    " for port in self.nodes)),
             (r"/etc/nginx/tls", str(self.work)),
             *((rf"\b{name}( +)[0-9a-z]+;", rf"{name}\g<1>{value};") for name, value in self.pace.items()),
         ]:
