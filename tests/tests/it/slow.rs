@@ -1,12 +1,16 @@
 //! Producers never wait for consumers, and a slow consumer loses nothing.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
+use tidings_testkit::Netns;
 use tidings_tests::{
     Api, Message, Server, ServerOptions, Stream, StreamRequest,
     history::Log,
@@ -33,6 +37,27 @@ fn publish(api: &Api, publishing: &AtomicBool, published: &AtomicU64) {
         let due = start + Duration::from_secs(1) * (n + 1) * 20 / PER_SECOND;
         pause(due.saturating_duration_since(Instant::now()));
     }
+}
+
+#[test]
+fn an_event_stream_whose_client_is_gone_without_a_word_gives_its_place_back() {
+    let netns = Arc::new(Netns::start());
+    let server = ServerOptions::new()
+        .inside(&netns)
+        .set("live.stall", "1s")
+        .set("live.heartbeat", "500ms")
+        .set("limits.connections", 1)
+        .start();
+    let api = server.tenant("acme");
+    let mut gone = StreamRequest::new(Live::Sse).open(&api);
+    let _ = gone.control("stream.open");
+    netns.cut(gone.wire().local_addr());
+    let refused = StreamRequest::new(Live::Sse).try_open(&api).expect("answers").expect_err("it is full");
+    assert_eq!(refused.status, 503);
+    // It sends nothing, so that only what it does not acknowledge tells; the kernel would try for 15 minutes.
+    wait::until_true("the place to be free", LONG, || {
+        StreamRequest::new(Live::Sse).try_open(&api).is_ok_and(|answer| answer.is_ok())
+    });
 }
 
 #[test]

@@ -6,14 +6,18 @@ use std::{
 };
 
 use mio::{Interest, Token};
+use socket2::TcpKeepalive;
 
 use super::{Connection, Shard};
 use crate::{
-    CloseReason, Ending, NewConnection, Protocol,
+    CloseReason, DeliveryConfig, Ending, NewConnection, Protocol,
     drain::comeback_within,
     mailbox::{Order, Target},
     session::Session,
 };
+
+/// What the kernel is told to wait at most: beyond its own bounds it would refuse.
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 impl Shard {
     pub(super) fn obey(&mut self, order: Order, now: Instant) {
@@ -88,7 +92,7 @@ impl Shard {
             Connection::new(mio::net::TcpStream::from_std(socket), session, self.generation, now);
         connection.membership = membership;
         let token = Token(connection.target(key));
-        let registered = configure(&connection.socket, context.config().send_buffer_bytes).and_then(|()| {
+        let registered = configure(&connection.socket, &context.config()).and_then(|()| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut connection.socket, token, interest)
         });
@@ -107,10 +111,16 @@ impl Shard {
     }
 }
 
-fn configure(socket: &mio::net::TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
+fn configure(socket: &mio::net::TcpStream, config: &DeliveryConfig) -> std::io::Result<()> {
     let socket = socket2::SockRef::from(socket);
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     // Where the kernel chose, it would hide megabytes of a client's lag.
-    socket.set_send_buffer_size(send_buffer_bytes)
+    socket.set_send_buffer_size(config.send_buffer_bytes)?;
+    // A client that is gone without a word acknowledges nothing: the kernel alone would try for a quarter of an hour. Later than
+    // what the session itself finds, which knows why it ends a connection.
+    socket.set_tcp_user_timeout(Some(config.stall.min(WAIT_MAX) * 2))?;
+    // And where nothing is sent, it is asked.
+    let quiet = config.stall.clamp(Duration::from_secs(1), WAIT_MAX);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(quiet).with_interval(quiet))
 }
