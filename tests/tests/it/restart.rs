@@ -1,12 +1,14 @@
 //! An orderly stop, and what clients find after it.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tidings_tests::{
     Api, Message, Server, ServerOptions, StreamRequest,
     history::Log,
-    http::Session,
     server::copy_folder,
     stream::Live,
     wait::{self, LONG},
@@ -62,10 +64,10 @@ fn sigterm_tells_every_live_connection_and_exits_well() {
 
 #[test]
 fn a_stopping_server_takes_nothing_new_and_answers_what_waits() {
-    let mut server = ServerOptions::new().set("drain.timeout", "4s").start();
+    let mut server = ServerOptions::new().set("drain.timeout", "12s").set("drain.notice", "4s").start();
     let api = server.tenant("acme");
-    // One connection holds the drain open: an SSE client that does not hang up by itself.
-    let mut held: Vec<_> = (0..40).map(|_| StreamRequest::new(Live::Ws).open(&api)).collect();
+    let mut held: Vec<_> =
+        (0..10).map(|n| StreamRequest::new([Live::Ws, Live::Sse][n % 2]).open(&api)).collect();
     let waiting = {
         let api = api.clone();
         thread::spawn(move || {
@@ -73,19 +75,68 @@ fn a_stopping_server_takes_nothing_new_and_answers_what_waits() {
             api.post("/api/v1/leases", &body)
         })
     };
-    wait::until_true("the long poll to be in flight", LONG, || {
-        server.metric("http_requests_active", "").is_none_or(|n| n >= 1.0)
+    // Streams have left the listener: the long poll alone is there.
+    wait::until_true("the long poll to be connected", LONG, || {
+        server.metric("listener_connections", "http").is_some_and(|n| n >= 1.0)
     });
-    let mut ready: Session = server.anonymous().session().expect("connects");
-    let _ = ready.get("/health/ready").expect("answers").expect(200);
     server.terminate();
     let reply = waiting.join().expect("ends").expect("a long poll is answered at once");
+    // 503 where the server stopped before it had read the request.
     assert!(matches!(reply.status, 200 | 503), "{} {}", reply.status, reply.text());
+    let anonymous = server.anonymous();
+    wait::until_true("readiness to turn", LONG, || {
+        anonymous.get("/health/ready").expect("the port stays open").status == 503
+    });
+    for live in [Live::Ws, Live::Sse] {
+        let refused = StreamRequest::new(live).try_open(&api).expect("answers").expect_err("must be refused");
+        assert_eq!(refused.status, 503, "{live:?}");
+        assert!(refused.text().contains("urn:tidings:problem:draining"), "{live:?} {}", refused.text());
+        assert!(refused.header("retry-after").is_some(), "{live:?}");
+    }
+    let last = publish(&api, 1);
     for stream in &mut held {
-        let _ = stream.end(LONG);
+        assert_eq!(stream.event().0, last, "streams live on meanwhile");
+        let (controls, _) = stream.end(LONG);
+        let closing = controls.last().expect("it is told");
+        assert_eq!(
+            (&closing["type"], &closing["code"]),
+            (&json!("stream.closing"), &json!(1012)),
+            "{closing}"
+        );
     }
     assert!(server.wait_exit(LONG).success());
     server.resume();
+}
+
+#[test]
+fn a_server_that_nobody_is_connected_to_gives_notice_too() {
+    let mut server = ServerOptions::new().set("drain.timeout", "8s").set("drain.notice", "2s").start();
+    let _ = server.anonymous().get("/health/ready").expect("answers").expect(200);
+    let began = Instant::now();
+    server.terminate();
+    wait::until_true("readiness to turn", LONG, || {
+        server.anonymous().get("/health/ready").expect("the port stays open").status == 503
+    });
+    assert!(server.wait_exit(LONG).success());
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_streams_hold_and_loses_nothing_acknowledged() {
+    let mut server = ServerOptions::new().set("drain.timeout", "10m").set("drain.notice", "5m").start();
+    let api = server.tenant("acme");
+    let mut held = StreamRequest::new(Live::Ws).open(&api);
+    let _ = held.control("stream.open");
+    let last = publish(&api, 5);
+    server.terminate();
+    wait::until_true("readiness to turn", LONG, || {
+        server.anonymous().get("/health/ready").expect("the port stays open").status == 503
+    });
+    server.terminate();
+    let status = server.wait_exit(LONG);
+    assert_eq!(status.code(), Some(1), "it was cut: {status}");
+    server.resume();
+    assert_eq!(publish(&api, 1), last + 1);
 }
 
 #[test]
