@@ -115,6 +115,7 @@ impl App {
         let gauges = &parts.metrics.live;
         let limit = parts.settings.get().limits.lag.0;
         gauges.utilization.set(limit.map_or(0.0, |limit| live.largest_lag as f64 / limit as f64));
+        gauges.connections_max.set(parts.settings.get().limits.connections as i64);
         gauges.feeds.set(live.feeds as i64);
         gauges.stale_feeds.set(live.stale_feeds as i64);
         parts.metrics.bus.set(&parts.hub.bus(), parts.hub.unconfirmed_for());

@@ -50,6 +50,7 @@ pub struct Inner {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) utilization: Gauge<f64, AtomicU64>,
+    pub(crate) connections_max: Gauge,
     pub(crate) feeds: Gauge,
     pub(crate) stale_feeds: Gauge,
     pub(crate) ring_bytes: Gauge,
@@ -142,6 +143,7 @@ impl Live {
     fn register(registry: &mut Registry) -> Self {
         let live = Self {
             utilization: Gauge::default(),
+            connections_max: Gauge::default(),
             feeds: Gauge::default(),
             stale_feeds: Gauge::default(),
             ring_bytes: Gauge::default(),
@@ -157,6 +159,11 @@ impl Live {
             "live_stale_feeds",
             "Feeds whose head the store has not confirmed for too long",
             live.stale_feeds.clone(),
+        );
+        registry.register(
+            "live_connections_max",
+            "How many live connections there may be (limits.connections)",
+            live.connections_max.clone(),
         );
         registry.register("live_ring_bytes", "Bytes that the feeds' rings hold", live.ring_bytes.clone());
         registry.register("live_page_bytes", "Bytes that catch-up pages hold", live.page_bytes.clone());

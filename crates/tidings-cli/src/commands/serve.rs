@@ -19,7 +19,7 @@ use crate::{exit, output::Paint, server_file::ServerFile};
 #[command(after_help = "\
 A first start makes the data folder, a signing key and an administrator key in it, readable by you alone. Client \
 commands on this machine find both by themselves. SIGTERM or SIGINT stops it in order, a second one at once; SIGHUP \
-reloads limits, allow-lists, issuers and the log filter without dropping a connection. Listening sockets that systemd passes \
+reloads limits, retention, allow-lists, issuers and the log filter without dropping a connection. Listening sockets that systemd passes \
 (LISTEN_FDS) take the place of --listen, and of --ops-listen where they are named so.
 
 Examples:

@@ -67,6 +67,7 @@ async fn connections_of_a_listener_and_heads_that_came_too_late_are_counted() {
         "http_requests_limited_total{limit=\"limits.header_timeout\"} 1\n",
         "listener_connections{listener=\"ops\"} 1\n",
         "listener_connections_max{listener=\"http\"} 4096\n",
+        "live_connections_max 1000\n",
     ] {
         assert!(scraped.contains(line), "{line} is not in {scraped}");
     }
