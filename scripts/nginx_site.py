@@ -51,7 +51,7 @@ class Site:
         if two:
             self.add_second()
         self.token = subprocess.run(
-            [self.binary, "token", "--data", "data", "--tenant", "acme", "--scope", "events:read events:publish"],
+            [self.binary, "token", "--data", "data", "--tenant", "acme", "--scope", "events:read events:publish", "--ttl", "1d"],
             cwd=work, check=True, capture_output=True, text=True).stdout.strip()
         self.start_nginx()
 
