@@ -45,15 +45,15 @@ fn embedded(address: Ipv6Addr, nat64: &[Ipv6Net]) -> Vec<Ipv4Addr> {
     found
 }
 
-/// The IPv4 addresses to which a translator may take a connection to `address`: by the prefixes that are known where these say it,
-/// else by the well-known ones.
+/// The IPv4 addresses to which a translator takes a connection to `address`: by the prefixes that are known, else by the well-known
+/// one. How the prefix for local use is cut, nobody knows who was not told.
 pub(crate) fn translated(address: IpAddr, nat64: &[Ipv6Net]) -> Vec<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return Vec::new() };
     let known = nat64.iter().filter(|net| net.contains(&address));
     let found: Vec<_> = known.map(|net| of_nat64(address.to_bits(), net.prefix_len())).collect();
     match address.segments() {
         _ if !found.is_empty() => found,
-        [0x64, 0xff9b, ..] => embedded(address, &[]),
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![of_nat64(address.to_bits(), 96)],
         _ => Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_live::Hub;
 use tidings_store::{Command, Journal, Maintain, Outcome, Retention, WebhookRetention};
 
-use crate::settings::Settings;
+use crate::{metrics::Metrics, settings::Settings};
 
 /// How often the floors move.
 const EVERY: Duration = Duration::from_secs(30);
@@ -14,12 +14,12 @@ const EVERY: Duration = Duration::from_secs(30);
 const LIMIT: usize = 500;
 
 /// Removes what has expired until cancelled, by the settings of the moment, and has the open feeds look where their logs begin now.
-pub(crate) async fn run(journal: Journal, hub: Hub, settings: Settings) {
+pub(crate) async fn run(journal: Journal, hub: Hub, settings: Settings, metrics: Metrics) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        while sweep(&journal, kept(&settings)).await {
+        while sweep(&journal, kept(&settings), &metrics).await {
             // Commits go first: this is housekeeping.
             tokio::task::yield_now().await;
         }
@@ -51,9 +51,18 @@ pub(crate) async fn follow(hub: Hub) {
 }
 
 /// Removes one piece; `true` where more is left.
-async fn sweep(journal: &Journal, retention: Retention) -> bool {
+async fn sweep(journal: &Journal, retention: Retention, metrics: &Metrics) -> bool {
     match journal.submit(Command::Maintain(Maintain::Retain { retention, limit: LIMIT })).await {
-        Ok(Outcome::Swept(swept)) => swept.more,
+        Ok(Outcome::Swept(swept)) => {
+            if swept.gaps > 0 {
+                tracing::warn!(
+                    endpoints = swept.gaps,
+                    "webhook endpoints lost events that had waited for too long"
+                );
+                metrics.webhooks.lost(swept.gaps);
+            }
+            swept.more
+        }
         Ok(other) => unreachable!("a sweep is answered by its size, not by {other:?}"),
         Err(error) => {
             tracing::warn!(%error, "what has expired could not be removed; trying again later");
@@ -117,7 +126,7 @@ mod tests {
 
         let mut config = Config::default();
         config.retention.events_per_tenant = Off(Some(3));
-        let running = tokio::spawn(run(journal.clone(), hub.clone(), Settings::new(config)));
+        let running = tokio::spawn(run(journal.clone(), hub.clone(), Settings::new(config), Metrics::new()));
         let deadline = Instant::now() + Duration::from_secs(20);
         while feed.oldest().get() != 8 {
             assert!(Instant::now() < deadline, "the feed still begins at {}", feed.oldest());

@@ -249,6 +249,8 @@ pub struct Swept {
     pub rows: usize,
     /// Whether the limit cut it short.
     pub more: bool,
+    /// Ranges of the log that were lost to webhook endpoints, each of which `webhook.gap` tells.
+    pub gaps: usize,
 }
 
 /// A batch that is on stable storage.

@@ -182,12 +182,13 @@ impl App {
 
     /// What one node at a time does for all.
     fn start_duties(&self, config: &Config, activity: LeaseActivity) {
-        let Parts { services, duties, store, journal, hub, settings, .. } = &*self.0;
+        let Parts { services, duties, store, journal, hub, settings, metrics, .. } = &*self.0;
         let (rescuing, lease) = (journal.clone(), config.jobs.lease.0);
         let rescue = move || rescue::run(rescuing.clone(), activity.clone(), lease);
         services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
         let (removing, hub, settings) = (journal.clone(), hub.clone(), settings.clone());
-        let retention = move || retention::run(removing.clone(), hub.clone(), settings.clone());
+        let counted = metrics.clone();
+        let retention = move || retention::run(removing.clone(), hub.clone(), settings.clone(), counted.clone());
         services.spawn("retention", duties.clone().run(Duty::Retention, retention));
         let (looked_at, firing) = (store.clone(), journal.clone());
         let schedules = move || schedules::run(looked_at.clone(), firing.clone());

@@ -12,6 +12,7 @@ use tidings_webhooks::dispatcher::DispatcherStats;
 pub(crate) struct Webhooks {
     attempts: Family<Outcome, Counter>,
     dead: Counter,
+    gaps: Counter,
     in_flight: Gauge,
     oldest: Gauge<f64, AtomicU64>,
     retrying: Gauge,
@@ -33,6 +34,7 @@ impl Webhooks {
         let new = Self {
             attempts: Family::default(),
             dead: Counter::default(),
+            gaps: Counter::default(),
             in_flight: Gauge::default(),
             oldest: Gauge::default(),
             retrying: Gauge::default(),
@@ -41,6 +43,11 @@ impl Webhooks {
         let attempts = "Attempts to deliver webhooks, by what came of them";
         registry.register("webhook_attempts", attempts, new.attempts.clone());
         registry.register("webhook_dead_letters", "Deliveries that were given up", new.dead.clone());
+        registry.register(
+            "webhook_gaps",
+            "Ranges of the log that webhook endpoints lost, as this node removed them",
+            new.gaps.clone(),
+        );
         registry.register("webhook_in_flight", "Attempts that are under way", new.in_flight.clone());
         registry.register(
             "webhook_oldest_undelivered_seconds",
@@ -54,6 +61,11 @@ impl Webhooks {
             new.endpoints.clone(),
         );
         new
+    }
+
+    /// Endpoints lost events that had waited for too long.
+    pub(crate) fn lost(&self, gaps: usize) {
+        self.gaps.inc_by(gaps as u64);
     }
 
     pub(crate) fn set(&self, stats: &DispatcherStats) {

@@ -13,12 +13,13 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// All of it, in pieces.
-pub(super) async fn sweep(world: &World, retention: Retention) {
+/// All of it, in pieces; how many endpoints lost something.
+pub(super) async fn sweep(world: &World, retention: Retention) -> usize {
+    let mut gaps = 0;
     loop {
         match world.run(Command::Maintain(Maintain::Retain { retention, limit: 1_000 })).await {
-            Ok(Outcome::Swept(swept)) if !swept.more => return,
-            Ok(Outcome::Swept(_)) => {}
+            Ok(Outcome::Swept(swept)) if !swept.more => return gaps + swept.gaps,
+            Ok(Outcome::Swept(swept)) => gaps += swept.gaps,
             other => panic!("retaining answered {other:?}"),
         }
     }
@@ -84,7 +85,7 @@ pub(super) async fn what_waited_too_long_is_a_gap(world: World) {
     say(&world, "acme", said).await;
     let range = ReplayWhat::Range { id: ReplayId::from_bytes([1; 16]), from: Seq::new(1), to: Seq::new(20) };
     world.operate("acme", Operation::Replay { endpoint: made.id, what: range }).await.expect("is there");
-    sweep(&world, retention).await;
+    assert_eq!(sweep(&world, retention).await, 1);
     // Event n is 41 − n days old: those of more than 30 days go.
     assert_eq!(oldest(&world).await, 11);
     let log = world.log("acme").await;
@@ -101,7 +102,7 @@ pub(super) async fn what_waited_too_long_is_a_gap(world: World) {
     let replays = hooks(&world).replays(&tenant_id("acme"), made.id).await.expect("reads");
     assert_eq!(replays.iter().map(|r| r.position.get()).collect::<Vec<_>>(), [10]);
     assert!(hooks(&world).retrying(&tenant_id("acme"), made.id, 9).await.expect("reads").is_empty());
-    sweep(&world, retention).await;
+    assert_eq!(sweep(&world, retention).await, 0);
     assert_eq!(world.log("acme").await.len(), 31, "it is told once");
 }
 

@@ -28,7 +28,7 @@ impl Inner {
         left -= self.sweep("SELECT tidings.purge_webhooks($1)", &[], left).await?;
         left -= self.sweep("SELECT tidings.purge_deleted($1)", &[], left).await?;
         let after = self.retained_to.lock().clone();
-        self.cut_endpoints(lane, retention, after.as_ref()).await?;
+        let gaps = self.cut_endpoints(lane, retention, after.as_ref()).await?;
         let (tenants, lives) = self.move_floors(retention, after.as_ref()).await?;
         let moment = self.time.now();
         let finished = retention.age.map(|age| (moment - age).as_micros());
@@ -48,7 +48,7 @@ impl Inner {
         left -= self.forget_webhooks(retention, (&tenants, &lives), left).await?;
         let rows = (limit - left) as usize;
         if left <= 0 {
-            return Ok(Swept { rows, more: true });
+            return Ok(Swept { rows, more: true, gaps });
         }
         let more = tenants.len() == TENANTS_MAX as usize;
         let last = tenants.last().and_then(|id| TenantId::new(id.as_str()).ok());
@@ -56,7 +56,7 @@ impl Inner {
         if !more {
             self.turn_days(moment, retention).await?;
         }
-        Ok(Swept { rows, more })
+        Ok(Swept { rows, more, gaps })
     }
 
     /// A function whose last parameter is how many rows may go, and which answers how many went.
@@ -82,10 +82,10 @@ impl Inner {
         lane: usize,
         retention: Retention,
         after: Option<&TenantId>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<usize, CommitError> {
         let any = self.pool.query("SELECT tidings.has_endpoints()", &[]).await?;
         if !any.first().is_some_and(|row| row.get::<_, bool>(0)) {
-            return Ok(());
+            return Ok(0);
         }
         let (now, (age, count)) = (self.time.injected(), bounds(retention));
         let row = self
@@ -104,10 +104,7 @@ impl Inner {
             )
             .await?;
         let cut: i64 = row.try_get(0).unwrap_or_default();
-        if cut > 0 {
-            tracing::warn!(endpoints = cut, "webhook endpoints lost events that had waited for too long");
-        }
-        Ok(())
+        Ok(usize::try_from(cut).unwrap_or_default())
     }
 
     async fn forget_webhooks(

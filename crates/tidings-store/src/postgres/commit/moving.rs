@@ -61,7 +61,7 @@ pub(super) fn moved(
     if again && !last {
         return None;
     }
-    Some(Outcome::Swept(Swept { rows, more }))
+    Some(Outcome::Swept(Swept { rows, more, gaps: 0 }))
 }
 
 impl Inner {
@@ -88,7 +88,7 @@ impl Inner {
             rows += self.move_one(lane, id, plan, &mut rejections, progress).await?;
             self.reject(&rejections).await?;
         }
-        Ok(Outcome::Swept(Swept { rows, more: found == limit }))
+        Ok(Outcome::Swept(Swept { rows, more: found == limit, gaps: 0 }))
     }
 
     async fn move_one(

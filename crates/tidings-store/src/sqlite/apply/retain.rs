@@ -38,6 +38,7 @@ const OWNED: [&str; 10] = [
 pub(super) struct Budget {
     limit: usize,
     pub(super) left: usize,
+    gaps: usize,
 }
 
 impl Budget {
@@ -46,14 +47,14 @@ impl Budget {
     }
 
     fn swept(&self, more: bool) -> Swept {
-        Swept { rows: self.limit - self.left, more }
+        Swept { rows: self.limit - self.left, more, gaps: self.gaps }
     }
 }
 
 impl Txn<'_> {
     /// Goes on where the last piece ended; `more` until every tenant has been looked at.
     pub(super) fn retain(&mut self, retention: Retention, limit: usize) -> Result<Swept, Stop> {
-        let mut budget = Budget { limit, left: limit };
+        let mut budget = Budget { limit, left: limit, gaps: 0 };
         self.forget_expired(&mut budget)?;
         self.purge_deleted(&mut budget)?;
         self.purge_endpoints(&mut budget)?;
@@ -63,7 +64,7 @@ impl Txn<'_> {
             .query_map(params![self.memory.retained_to, TENANTS_MAX as i64], |row| row.get(0))?
             .collect::<Result<_>>()?;
         for key in &tenants {
-            self.move_floor(*key, retention)?;
+            self.move_floor(*key, retention, &mut budget)?;
             self.trim_log(*key, &mut budget)?;
             self.forget_finished(*key, retention, &mut budget)?;
             self.forget_attempts(*key, retention.webhooks, &mut budget)?;
@@ -121,7 +122,7 @@ impl Txn<'_> {
         Ok(())
     }
 
-    fn move_floor(&mut self, key: TenantKey, retention: Retention) -> Result<(), Stop> {
+    fn move_floor(&mut self, key: TenantKey, retention: Retention, budget: &mut Budget) -> Result<(), Stop> {
         let Some(tenant) = self.memory.tenants.get_by_key(self.conn, key)? else { return Ok(()) };
         let (oldest, head) = (tenant.oldest, tenant.head);
         let by_count = match retention.events_per_tenant {
@@ -133,7 +134,7 @@ impl Txn<'_> {
             None => oldest,
         };
         let wanted = oldest.max(by_count).max(by_age);
-        let floor = self.spared_for_endpoints(key, (oldest, wanted, head), retention)?;
+        let floor = self.spared_for_endpoints(key, (oldest, wanted, head), retention, budget)?;
         if floor > oldest {
             self.memory.tenants.loaded(key).oldest = floor;
             self.conn
@@ -149,12 +150,13 @@ impl Txn<'_> {
         key: TenantKey,
         (oldest, wanted, head): (Seq, Seq, Seq),
         retention: Retention,
+        budget: &mut Budget,
     ) -> Result<Seq, Stop> {
         let needed = self.needed_from(key)?.filter(|needed| *needed < wanted);
         let Some(needed) = needed else { return Ok(wanted) };
         let limit = self.first_since(key, oldest, head, self.now - retention.webhooks.backlog)?.min(wanted);
         if needed < limit {
-            self.cut_endpoints(key, limit)?;
+            budget.gaps += self.cut_endpoints(key, limit)?;
         }
         Ok(needed.max(limit).max(oldest))
     }

@@ -48,11 +48,12 @@ impl Txn<'_> {
             })
     }
 
-    /// Whatever endpoints need before `oldest` is lost to them, and they are told.
-    pub(super) fn cut_endpoints(&mut self, tenant: TenantKey, oldest: Seq) -> Result<(), Stop> {
+    /// Whatever endpoints need before `oldest` is lost to them, and they are told; how many lost something.
+    pub(super) fn cut_endpoints(&mut self, tenant: TenantKey, oldest: Seq) -> Result<usize, Stop> {
         let Some(name) = self.memory.tenants.get_by_key(self.conn, tenant)?.map(|t| t.id.clone()) else {
-            return Ok(());
+            return Ok(0);
         };
+        let mut gaps = 0;
         for Stored { key, endpoint } in endpoint_row::list(self.conn, tenant, &name, None, i64::MAX)? {
             let lost = self.lose_retried(tenant, key, oldest)?;
             let behind = endpoint.gap_before(oldest);
@@ -69,8 +70,9 @@ impl Txn<'_> {
             endpoint_row::update(self.conn, key, &after)?;
             let id = EventId::generate(self.now, self.entropy);
             self.emit(tenant, &name, None, gap_event(gap, id))?;
+            gaps += 1;
         }
-        Ok(())
+        Ok(gaps)
     }
 
     /// Retried deliveries whose event goes and that have no body: the first and the last seq of them.

@@ -89,7 +89,7 @@ impl Txn<'_> {
         for (key, tenant) in &due {
             self.fire_one(*key, *tenant)?;
         }
-        Ok(Swept { rows: due.len(), more: due.len() == limit })
+        Ok(Swept { rows: due.len(), more: due.len() == limit, gaps: 0 })
     }
 
     fn fire_one(&mut self, key: ScheduleKey, tenant: TenantKey) -> Result<(), Stop> {
