@@ -164,11 +164,13 @@ pub(super) async fn secrets_overlap_and_expire(world: World) {
         resealed.secrets.iter().map(|secret| secret.sealed.to_vec()).collect::<Vec<_>>(),
         [[1, 0, 255].to_vec(), vec![9, 9]]
     );
-    let refused = change(&world, "acme", to(made.id, EndpointChange::ExpireSecrets)).await;
+    let rotate = EndpointChange::Rotate { secret: secret(5), overlap: MINUTE };
+    let refused = change(&world, "acme", to(made.id, rotate.clone())).await;
     assert_eq!(refused, Err(CommandError::TenantSuspended));
     world.operate("acme", Operation::SetState(TenantState::Active)).await.expect("active");
-    let left = change(&world, "acme", to(made.id, EndpointChange::ExpireSecrets)).await.expect("is there");
-    assert_eq!(left.secrets.iter().map(|secret| secret.id).collect::<Vec<_>>(), [secret(3).id]);
+    let left = change(&world, "acme", to(made.id, rotate)).await.expect("is there");
+    let ids: Vec<_> = left.secrets.iter().map(|secret| secret.id).collect();
+    assert_eq!(ids, [secret(3).id, secret(5).id], "what has expired goes");
 }
 
 pub(super) async fn another_tenants_endpoints_are_unknown(world: World) {

@@ -35,13 +35,11 @@ pub enum EndpointChange {
     Recover {
         seen: u64,
     },
-    /// Signs with this one too, and with its predecessors for `overlap` more.
+    /// Signs with this one too, and with its predecessors for `overlap` more. Those that have expired go.
     Rotate {
         secret: Secret,
         overlap: Duration,
     },
-    /// Forgets the secrets that have expired.
-    ExpireSecrets,
     /// The same secrets under another master key; also of a suspended tenant's endpoint.
     Reseal(Vec<(SecretId, Bytes)>),
 }
@@ -86,6 +84,5 @@ pub(crate) fn applied(
             endpoint.rotated(Secret { created_at: now, ..secret.clone() }, now + *overlap)?
         }
         EndpointChange::Reseal(sealed) => endpoint.resealed(sealed),
-        EndpointChange::ExpireSecrets => endpoint.without_expired_secrets(now),
     })
 }
