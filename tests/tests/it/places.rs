@@ -20,6 +20,10 @@ fn silent_connections_of_one_address_leave_places_to_others() {
     let greedy = Ipv4Addr::new(127, 0, 6, 1);
     let connect = || Wire::connect_from(server.addr, greedy, LONG).expect("connects");
     let silent: Vec<_> = (0..SHARE).map(|_| connect()).collect();
+    // Else one of the ten might be let in before the last of these.
+    wait::until_true("all to be taken in", LONG, || {
+        server.metric("listener_connections", "http").is_some_and(|n| n >= SHARE as f64)
+    });
     for _ in 0..10 {
         let answer = connect().take_to_end().expect("an answer and the end");
         let answer = String::from_utf8(answer).expect("text");
