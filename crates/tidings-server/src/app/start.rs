@@ -188,7 +188,8 @@ impl App {
         services.spawn("rescue", duties.clone().run(Duty::Rescue, rescue));
         let (removing, hub, settings) = (journal.clone(), hub.clone(), settings.clone());
         let counted = metrics.clone();
-        let retention = move || retention::run(removing.clone(), hub.clone(), settings.clone(), counted.clone());
+        let retention =
+            move || retention::run(removing.clone(), hub.clone(), settings.clone(), counted.clone());
         services.spawn("retention", duties.clone().run(Duty::Retention, retention));
         let (looked_at, firing) = (store.clone(), journal.clone());
         let schedules = move || schedules::run(looked_at.clone(), firing.clone());
