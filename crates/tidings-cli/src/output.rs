@@ -8,7 +8,7 @@ mod table;
 pub(crate) use bar::{counting, percent};
 pub(crate) use event_line::{EventLine, short};
 pub(crate) use paint::{Paint, Palette};
-pub(crate) use table::table;
+pub(crate) use table::{printable, table};
 
 use std::io::Write as _;
 

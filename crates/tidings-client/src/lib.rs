@@ -43,7 +43,7 @@ pub use api::{
     tickets::{Ticket, TicketRequest},
     webhooks::{
         DeliveriesPage, DeliveriesRequest, NewWebhook, WebhookBacklog, WebhookFields, WebhookPage,
-        WebhookReplay, WebhookView,
+        WebhookReplay, WebhookSecret, WebhookView,
     },
 };
 pub use backoff::Backoff;

@@ -23,9 +23,11 @@ use crate::{
 #[command(after_help = "\
 Examples:
   tidings webhooks create https://example.com/hook --types 'job.*'       prints its secret, once
+  tidings webhooks create https://example.com/hook --key-pair            prints the receiver's public key
   tidings webhooks list
   tidings webhooks show 019ab0c4-0000-7000-8000-000000000000
   tidings webhooks update 019ab0c4-… --concurrency 2 --retries standard
+  tidings webhooks update 019ab0c4-… --unset rate,headers.x-team
   tidings webhooks rotate-secret 019ab0c4-… --overlap 24h
   tidings webhooks deliveries 019ab0c4-… --state dead
   tidings webhooks replay 019ab0c4-… --failures
@@ -39,7 +41,7 @@ pub(crate) struct Webhooks {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make an endpoint; prints its id and, once, its secret.
+    /// Make an endpoint; prints its id and what the receiver verifies with: the secret, once, or a public key.
     Create(Create),
     /// List endpoints.
     List {
@@ -66,6 +68,10 @@ enum Action {
         url: Option<String>,
         #[command(flatten)]
         settings: settings::Settings,
+        /// Set back to its default, or taken away: a setting, or one entry such as headers.x-team. May be repeated or
+        /// joined by commas.
+        #[arg(long, value_delimiter = ',', value_name = "FIELD", value_parser = settings::unsettable)]
+        unset: Vec<String>,
         #[command(flatten)]
         target: TargetArgs,
     },
@@ -78,7 +84,6 @@ enum Action {
     /// Stop delivering; what happens meanwhile is kept for it.
     Pause {
         /// The endpoint.
-        #[arg(required_unless_present = "user")]
         id: Option<EndpointId>,
         /// Every endpoint that carries this user's grant instead.
         #[arg(long, conflicts_with = "id")]
@@ -95,7 +100,7 @@ enum Action {
         #[command(flatten)]
         target: TargetArgs,
     },
-    /// Give an endpoint another secret, and print it, once.
+    /// Give an endpoint another secret, and print what the receiver verifies with.
     RotateSecret {
         id: EndpointId,
         /// How long the old one signs beside it.
@@ -149,9 +154,13 @@ impl Webhooks {
                 let webhook = target.connect().await?.webhook(id).await?;
                 if json { output::line(webhook.text())? } else { show::one(&webhook)? }
             }
-            Action::Update { id, url, settings, target } => {
+            Action::Update { id, url, settings, unset, target } => {
                 let mut patch = settings.patch()?;
                 patch.extend(url.map(|url| ("url".to_owned(), url.into())));
+                settings::unset(&mut patch, &unset)?;
+                if patch.is_empty() {
+                    return Err(Usage("there is nothing to change: name a setting, or --unset".into()).into());
+                }
                 let webhook = target.connect().await?.update_webhook(id, &patch).await?;
                 show::one(&webhook)?;
             }
@@ -164,7 +173,7 @@ impl Webhooks {
                 told("paused", id);
             }
             Action::Pause { user, target, .. } => {
-                let user = user.ok_or_else(|| anyhow::anyhow!("name an endpoint, or --user"))?;
+                let user = user.ok_or_else(|| Usage("name an endpoint, or --user USER".into()))?;
                 let paused = target.connect().await?.pause_webhooks_of(&user).await?;
                 eprintln!("{} endpoints of {} paused", paused, paint.err().bold(&user));
             }
@@ -176,7 +185,7 @@ impl Webhooks {
             Action::RotateSecret { id, overlap, kind, target } => {
                 let client = target.connect().await?;
                 let webhook = client.rotate_webhook_secret(id, kind.as_deref(), Some(&overlap)).await?;
-                secret(&webhook)?;
+                to_receiver(&webhook, paint)?;
             }
             Action::Test(test) => return test.run().await,
             Action::Deliveries(deliveries) => deliveries.run().await?,
@@ -203,12 +212,21 @@ impl Create {
             return Ok(output::line(webhook.text())?);
         }
         output::line(webhook.id)?;
-        secret(&webhook)?;
-        eprintln!("{}", paint.err().dim("The secret is shown this once: give it to the receiver."));
-        Ok(())
+        to_receiver(&webhook, paint)
     }
 }
 
-fn secret(webhook: &WebhookView) -> std::io::Result<()> {
-    webhook.secret.as_ref().map_or(Ok(()), output::line)
+/// Prints what the receiver verifies with: a shared secret, or a public key. A private key never leaves the server by here.
+fn to_receiver(webhook: &WebhookView, paint: Paint) -> anyhow::Result<()> {
+    let shared = webhook.secret.as_deref().filter(|secret| secret.starts_with("whsec_"));
+    let (text, told) = match (shared, webhook.public_key()) {
+        (Some(secret), _) => (secret, "The secret is shown this once: give it to the receiver."),
+        (None, Some(key)) => {
+            (key, "Give the receiver this public key; the private key stays with the server.")
+        }
+        (None, None) => return Ok(()),
+    };
+    output::line(text)?;
+    eprintln!("{}", paint.err().dim(told));
+    Ok(())
 }

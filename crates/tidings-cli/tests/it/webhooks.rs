@@ -60,6 +60,120 @@ fn an_endpoint_is_made_changed_and_taken_away() {
     assert!(String::from_utf8_lossy(&inside.stderr).contains("private address"), "{inside:?}");
 }
 
+#[test]
+fn a_private_key_is_not_shown_and_the_public_one_is() {
+    let server = Server::start(&[]);
+    let url = "https://93.184.216.34/hook";
+    let told = |args: &[&str]| {
+        let output = server.run(args);
+        assert!(output.status.success(), "{output:?}");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (out.into_owned(), err.into_owned())
+    };
+    let (out, err) = told(&["webhooks", "create", url, "--key-pair"]);
+    let (id, key) = out.trim().split_once('\n').expect("an id and a key");
+    assert!(key.starts_with("whpk_") && !format!("{out}{err}").contains("whsk_"), "{out}{err}");
+    assert!(told(&["webhooks", "show", id]).0.contains(key));
+    let (out, err) = told(&["webhooks", "rotate-secret", id]);
+    assert!(out.starts_with("whpk_") && out.trim() != key, "{out}");
+    assert!(!format!("{out}{err}").contains("whsk_"), "{out}{err}");
+    let made = server.ok(&["webhooks", "create", url]);
+    let (out, _) = told(&["webhooks", "rotate-secret", made.lines().next().expect("an id"), "--kind", "v1a"]);
+    assert!(out.starts_with("whpk_"), "{out}");
+    // Programs get what the API answers.
+    assert!(server.ok(&["webhooks", "create", url, "--key-pair", "--json"]).contains("\"secret\":\"whsk_"));
+}
+
+#[test]
+fn what_is_set_is_shown_and_can_be_taken_away() {
+    let server = Server::start(&[]);
+    let made = server.ok(&[
+        "webhooks",
+        "create",
+        "https://93.184.216.34/hook",
+        "--types",
+        "job.*,note.created",
+        "--rate",
+        "10/s",
+        "--timeout",
+        "5s",
+        "--retries",
+        "10s,5m",
+        "--header",
+        "x-team: eu",
+        "--metadata",
+        "plan=gold",
+        "--jitter",
+        "7",
+        "--ordered",
+    ]);
+    let id = made.lines().next().expect("an id");
+    let shown = server.ok(&["webhooks", "show", id]);
+    let line = |shown: &str, name: &str| {
+        let found = shown.lines().find_map(|line| line.strip_prefix(&format!("{name:<14} ")));
+        found.map(str::to_owned)
+    };
+    for (name, value) in [
+        ("filter", r#"{"types":["job.*","note.created"]}"#),
+        ("verbosity", "minimal"),
+        ("format", "standard"),
+        ("ordered", "true"),
+        ("concurrency", "8"),
+        ("rate", "10/s"),
+        ("timeout", "5s"),
+        ("retries", r#"["10s","5m"]"#),
+        ("jitter", "7 %"),
+        ("probe", "true"),
+        ("headers", r#"{"x-team":"eu"}"#),
+        ("metadata", r#"{"plan":"gold"}"#),
+    ] {
+        assert_eq!(line(&shown, name).as_deref(), Some(value), "{name} in {shown}");
+    }
+    assert!(line(&shown, "grant").is_some_and(|grant| grant.contains("events:read")), "{shown}");
+    assert!(line(&shown, "secret").is_some_and(|secret| secret.starts_with("v1 ")), "{shown}");
+    server.ok(&["webhooks", "rotate-secret", id]);
+    assert!(server.ok(&["webhooks", "show", id]).contains(", until "));
+    let changed = server.ok(&[
+        "webhooks",
+        "update",
+        id,
+        "--unset",
+        "rate,retries",
+        "--unset",
+        "headers.x-team",
+        "--jitter",
+        "0",
+    ]);
+    assert_eq!((line(&changed, "rate"), line(&changed, "headers")), (None, None), "{changed}");
+    assert_eq!(line(&changed, "retries").as_deref(), Some("default"), "{changed}");
+    assert_eq!(line(&changed, "jitter").as_deref(), Some("0 %"), "{changed}");
+    assert_eq!(line(&changed, "metadata").as_deref(), Some(r#"{"plan":"gold"}"#), "{changed}");
+}
+
+#[test]
+fn a_call_that_makes_no_sense_is_refused_at_once() {
+    // Refused before anything is asked: nobody answers there.
+    let (id, nobody) =
+        ("019ab0c4-0000-7000-8000-000000000000", ["--url", "http://127.0.0.1:9", "--token", "x"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    for (args, part) in [
+        (&["webhooks", "listen", "--forward", "ftp://127.0.0.1/x"][..], "http"),
+        (&["webhooks", "listen", "--forward", "nowhere"], "--forward"),
+        (&["webhooks", "listen", "--forward", "http://127.0.0.1:9/", "--secret", "bad"], "whsec_"),
+        (&["webhooks", "deliveries", id, "--limit", "0"], "--limit"),
+        (&["webhooks", "pause"], "--user"),
+        (&["webhooks", "update", id], "nothing to change"),
+        (&["webhooks", "update", id, "--rate", "1/s", "--unset", "rate"], "rate"),
+        (&["webhooks", "update", id, "--unset", "colour"], "colour"),
+    ] {
+        let mut command = crate::harness::tidings(folder.path());
+        let output = command.args(args).args(nobody).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains(part), "{args:?}: {told}");
+    }
+}
+
 /// One request: its headers and its body.
 struct Received {
     headers: HashMap<String, String>,

@@ -44,6 +44,21 @@ pub struct WebhookFields {
     pub secret: Option<String>,
     /// Where one endpoint is shown.
     pub backlog: Option<WebhookBacklog>,
+    /// Those that sign, the newest last.
+    #[serde(default)]
+    pub secrets: Vec<WebhookSecret>,
+}
+
+/// A secret without what is secret of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebhookSecret {
+    /// `v1`, or `v1a` of a key pair.
+    pub kind: String,
+    /// `whpk_…`, of a key pair: what a receiver verifies with.
+    pub public_key: Option<String>,
+    pub created_at: Timestamp,
+    /// Until when it signs beside its successor.
+    pub expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -59,6 +74,11 @@ impl WebhookView {
     /// The endpoint's JSON, byte for byte as the server gave it.
     pub fn text(&self) -> &str {
         self.text.get()
+    }
+
+    /// The public key of its newest secret, where that is a key pair.
+    pub fn public_key(&self) -> Option<&str> {
+        self.secrets.last()?.public_key.as_deref()
     }
 }
 

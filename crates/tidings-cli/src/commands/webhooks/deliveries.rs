@@ -20,8 +20,8 @@ pub(super) struct Deliveries {
     #[arg(long, conflicts_with = "state")]
     seq: Option<u64>,
     /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
     /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
@@ -41,7 +41,7 @@ impl Deliveries {
         while left > 0 {
             request.limit = Some(left.min(1_000) as u32);
             let page = client.webhook_deliveries(self.id, &request).await?;
-            left = left.saturating_sub(page.deliveries.len());
+            left = left.saturating_sub(page.deliveries.len() as u64);
             page.deliveries.iter().try_for_each(|delivery| line(delivery, self.json))?;
             request.cursor = page.next;
             if request.cursor.is_none() {

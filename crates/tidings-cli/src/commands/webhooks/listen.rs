@@ -8,6 +8,7 @@ use tidings_webhooks::signing::{SigningKey, sign};
 use crate::{
     args::TargetArgs,
     commands::signals,
+    exit::Usage,
     output::{self, Paint},
 };
 
@@ -62,7 +63,7 @@ impl Listen {
                 .no_proxy()
                 .timeout(TIMEOUT)
                 .build()?,
-            url: self.forward.parse()?,
+            url: self.url()?,
             key: self.key()?,
         };
         let client = self.target.connect().await?;
@@ -88,9 +89,19 @@ impl Listen {
         }
     }
 
-    fn key(&self) -> anyhow::Result<SigningKey> {
+    fn url(&self) -> Result<reqwest::Url, Usage> {
+        let url: reqwest::Url =
+            self.forward.parse().map_err(|error| Usage(format!("--forward is no URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Usage("--forward begins with http:// or https://".into()));
+        }
+        Ok(url)
+    }
+
+    fn key(&self) -> Result<SigningKey, Usage> {
         if let Some(secret) = &self.secret {
-            return Ok(SigningKey::parse(secret)?);
+            let refused = |error| Usage(format!("--secret is whsec_… or whsk_…: {error}"));
+            return SigningKey::parse(secret).map_err(refused);
         }
         let mut random = [0; 32];
         SystemEntropy.fill(&mut random);

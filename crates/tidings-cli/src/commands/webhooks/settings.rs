@@ -48,6 +48,9 @@ pub(super) struct Settings {
     /// default, standard (over 28 hours), or delays joined by commas such as 10s,5m,1h.
     #[arg(long, value_name = "SCHEDULE")]
     retries: Option<String>,
+    /// How much longer a delay may get, in percent: 0 to 100.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    jitter: Option<u8>,
     /// Whether it is tried now and then once it is disabled, so that it heals by itself.
     #[arg(long, value_name = "BOOL")]
     probe: Option<bool>,
@@ -69,6 +72,7 @@ impl Settings {
         set("rate", self.rate.as_ref().map(|text| json!(text)));
         set("timeout", self.timeout.as_ref().map(|text| json!(text)));
         set("retries", self.retries.as_ref().map(|text| schedule(text)));
+        set("jitter", self.jitter.map(Value::from));
         set("probe", self.probe.map(Value::from));
         Ok(patch)
     }
@@ -87,6 +91,54 @@ impl Settings {
             .collect();
         (!filter.is_empty()).then_some(filter.into())
     }
+}
+
+/// What may be set back to its default.
+const UNSETTABLE: [&str; 13] = [
+    "description",
+    "filter",
+    "verbosity",
+    "format",
+    "ordered",
+    "headers",
+    "metadata",
+    "concurrency",
+    "rate",
+    "timeout",
+    "retries",
+    "jitter",
+    "probe",
+];
+
+/// A setting, or one entry of those that have entries.
+pub(super) fn unsettable(text: &str) -> Result<String, String> {
+    let entry = ["headers.", "metadata."].iter().find_map(|field| text.strip_prefix(field));
+    if UNSETTABLE.contains(&text) || entry.is_some_and(|name| !name.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("no such setting; it is headers.NAME, metadata.KEY or one of {}", UNSETTABLE.join(", ")))
+}
+
+/// Null for each of `fields`, which is how the API is told.
+pub(super) fn unset(patch: &mut Map<String, Value>, fields: &[String]) -> Result<(), Usage> {
+    for field in fields {
+        let (name, entry) = match field.split_once('.') {
+            Some((name, entry)) => (name, Some(entry)),
+            None => (field.as_str(), None),
+        };
+        let both = || Usage(format!("{field} cannot be set and unset at once"));
+        let Some(entry) = entry else {
+            if patch.insert(name.to_owned(), Value::Null).is_some_and(|before| !before.is_null()) {
+                return Err(both());
+            }
+            continue;
+        };
+        let entries = patch.entry(name).or_insert_with(|| json!({})).as_object_mut().ok_or_else(both)?;
+        if entries.insert(entry.to_owned(), Value::Null).is_some_and(|before| !before.is_null()) {
+            return Err(both());
+        }
+    }
+    Ok(())
 }
 
 /// `None` where there are none.

@@ -1,7 +1,24 @@
-use tidings_client::WebhookView;
+use serde_json::Value;
+use tidings_client::{WebhookSecret, WebhookView};
 use tidings_core::Timestamp;
 
 use crate::{args::TargetArgs, output};
+
+/// What an endpoint is told to do, in the order in which it is shown.
+const SETTINGS: [&str; 12] = [
+    "filter",
+    "verbosity",
+    "format",
+    "ordered",
+    "headers",
+    "metadata",
+    "concurrency",
+    "rate",
+    "timeout",
+    "retries",
+    "jitter",
+    "probe",
+];
 
 pub(super) async fn list(json: bool, target: &TargetArgs) -> anyhow::Result<()> {
     let client = target.connect().await?;
@@ -34,9 +51,9 @@ fn row(webhook: &WebhookView) -> [String; 6] {
     ]
 }
 
-pub(super) fn one(webhook: &WebhookView) -> std::io::Result<()> {
+pub(super) fn one(webhook: &WebhookView) -> anyhow::Result<()> {
     let add = |what: &str, value: Option<String>| match value {
-        Some(value) => output::line(format_args!("{what:<14} {value}")),
+        Some(value) => output::line(format_args!("{what:<14} {}", output::printable(&value))),
         None => Ok(()),
     };
     add("id", Some(webhook.id.to_string()))?;
@@ -51,7 +68,32 @@ pub(super) fn one(webhook: &WebhookView) -> std::io::Result<()> {
         add("retrying", Some(backlog.retrying.to_string()))?;
         add("dead", Some(backlog.dead.to_string()))?;
     }
-    add("created", Some(moment(Some(webhook.created_at))))
+    let fields: Value = serde_json::from_str(webhook.text())?;
+    for name in SETTINGS {
+        add(name, setting(name, &fields[name]))?;
+    }
+    add("grant", fields.get("grant").map(Value::to_string))?;
+    for secret in &webhook.secrets {
+        add("secret", Some(described(secret)))?;
+    }
+    Ok(add("created", Some(moment(Some(webhook.created_at))))?)
+}
+
+fn setting(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Object(entries) if entries.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        other if name == "jitter" => Some(format!("{other} %")),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Which it is and how long it signs, and the public key that a receiver needs; there is nothing secret to show.
+fn described(secret: &WebhookSecret) -> String {
+    let until = secret.expires_at.map(|at| format!(", until {}", moment(Some(at)))).unwrap_or_default();
+    let key = secret.public_key.as_ref().map(|key| format!("  {key}")).unwrap_or_default();
+    format!("{} since {}{until}{key}", secret.kind, moment(Some(secret.created_at)))
 }
 
 fn state(webhook: &WebhookView) -> String {
