@@ -61,11 +61,15 @@ impl Attempt {
 impl RetryAfter {
     /// Seconds, or a date of HTTP.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if let Ok(seconds) = text.parse::<u32>() {
-            return Some(Self::Delay(Duration::from_secs(seconds.into())));
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // What is more than any number is bounded like what is merely much.
+            return Some(Self::Delay(Duration::from_secs(text.parse().unwrap_or(u64::MAX))));
         }
-        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Some(Self::At(Timestamp::from_micros(at.as_microsecond())))
+        // By the calendar, which reaches further than the library's instants do: to the end of the year 9999.
+        let fields = jiff::fmt::strtime::BrokenDownTime::parse("%a, %d %b %Y %H:%M:%S GMT", text).ok()?;
+        let since_epoch =
+            fields.to_datetime().ok()?.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
+        Some(Self::At(Timestamp::from_secs(since_epoch.as_secs())))
     }
 }
 
@@ -112,7 +116,17 @@ mod tests {
         assert_eq!(RetryAfter::parse("120"), Some(RetryAfter::Delay(Duration::from_mins(2))));
         let at = Timestamp::from_secs(784_111_777);
         assert_eq!(RetryAfter::parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::At(at)));
-        for text in ["", "-1", "soon", "1.5", "99999999999"] {
+        // However large: what is done with it is bounded elsewhere.
+        for text in ["99999999999", "18446744073709551616", "999999999999999999999999999999"] {
+            let Some(RetryAfter::Delay(delay)) = RetryAfter::parse(text) else { panic!("{text}") };
+            assert!(delay >= Duration::from_hours(24), "{text}");
+        }
+        let last = RetryAfter::parse("Fri, 31 Dec 9999 23:59:59 GMT");
+        assert!(
+            matches!(last, Some(RetryAfter::At(at)) if at > Timestamp::from_secs(200_000_000_000)),
+            "{last:?}"
+        );
+        for text in ["", "-1", "+1", "soon", "1.5", "Fri, 32 Dec 9999 23:59:59 GMT"] {
             assert_eq!(RetryAfter::parse(text), None, "{text:?}");
         }
     }

@@ -21,7 +21,12 @@ impl Runner {
         let verdict = verdict::judge(&attempt, number, (&self.endpoint.spec, &config), now, unit);
         self.shared.stats.attempted(attempt.failure);
         self.quiet_until = self.quiet_until.max(verdict.quiet_until);
-        let next_at = if let Next::Again(next_at) = verdict.next { Some(next_at) } else { None };
+        let next_at = match verdict.next {
+            // The endpoint is disabled: nothing follows by itself.
+            Next::Again(_) if attempt.failure == Some(AttemptFailure::Gone) => None,
+            Next::Again(next_at) => Some(next_at),
+            Next::Delivered | Next::Dead(_) => None,
+        };
         self.ledger.attempted(Attempt {
             seq: message.seq,
             event: message.event,
