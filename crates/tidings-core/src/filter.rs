@@ -75,6 +75,14 @@ impl Filter {
         self.len() == 0
     }
 
+    /// Whether nothing but events of jobs can pass; false where that is not certain.
+    pub fn is_of_jobs(&self) -> bool {
+        let of_jobs = |pattern: &Pattern| pattern.to_string().starts_with("job.");
+        !self.job_id.is_empty()
+            || !self.job_type.is_empty()
+            || (!self.types.is_empty() && self.types.iter().all(of_jobs))
+    }
+
     pub fn owners(&self) -> impl Iterator<Item = &UserId> {
         self.owner.iter()
     }
@@ -123,6 +131,16 @@ impl<'de> Deserialize<'de> for FilterRequest {
         }
         let fields = std::collections::BTreeMap::<String, Values>::deserialize(d)
             .map_err(|_| D::Error::custom("a filter's fields are texts or lists of texts"))?;
+        for (field, values) in &fields {
+            if !Filter::FIELDS.contains(&field.as_str()) {
+                return Err(D::Error::custom(FilterError::UnknownField(field.chars().take(40).collect())));
+            }
+            if matches!(values, Values::Many(values) if values.is_empty()) {
+                return Err(D::Error::custom(format_args!(
+                    "the filter's {field} is an empty list: leave it out"
+                )));
+            }
+        }
         let pairs = fields.into_iter().flat_map(|(field, values)| {
             let values = match values {
                 Values::One(value) => vec![value],
@@ -191,6 +209,9 @@ mod tests {
         assert_eq!(request.resolve(Some(&me)), Ok(pairs));
         assert!(serde_json::from_str::<FilterRequest>(r#"{"types":1}"#).is_err());
         assert!(serde_json::from_str::<FilterRequest>("[]").is_err());
+        for text in [r#"{"typs":[]}"#, r#"{"types":[]}"#, r#"{"typs":["a"]}"#] {
+            assert!(serde_json::from_str::<FilterRequest>(text).is_err(), "{text}");
+        }
     }
 
     proptest! {

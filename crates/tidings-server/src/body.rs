@@ -97,7 +97,11 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
-        json_type(request.headers())?;
+        let patch = request.method() == http::Method::PATCH
+            && essence(request.headers()) == "application/merge-patch+json";
+        if !patch {
+            json_type(request.headers())?;
+        }
         collect(request, &limits).await.map(Self)
     }
 }
@@ -145,10 +149,14 @@ pub(crate) fn value<T: DeserializeOwned>(value: serde_json::Value, path: &str) -
     })
 }
 
-pub(crate) fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// The media type without its parameters, in lower case.
+fn essence(headers: &HeaderMap) -> String {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+pub(crate) fn json_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if essence(headers) == "application/json" {
         return Ok(());
     }
     Err(Problem::new(

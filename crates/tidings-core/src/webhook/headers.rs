@@ -15,6 +15,8 @@ pub enum HeaderError {
     Reserved(String),
     #[error("the value of {0} is not 1 to 1024 visible characters of ASCII without spaces at its ends")]
     Value(String),
+    #[error("the header {0} is given more than once")]
+    Twice(String),
     #[error("an endpoint has at most {max} headers of its own", max = Headers::MAX)]
     TooMany,
 }
@@ -63,7 +65,9 @@ impl Headers {
             if !is_value(&value) {
                 return Err(HeaderError::Value(name));
             }
-            kept.insert(name, value);
+            if kept.insert(name.clone(), value).is_some() {
+                return Err(HeaderError::Twice(name));
+            }
             if kept.len() > Self::MAX {
                 return Err(HeaderError::TooMany);
             }
@@ -141,6 +145,8 @@ mod tests {
         }
         let headers = one("X-Team", "payments, eu").expect("valid");
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("x-team", "payments, eu")]);
+        let twice = ["x-a", "X-A"].map(|name| (name.to_owned(), "1".to_owned()));
+        assert_eq!(Headers::new(twice), Err(HeaderError::Twice("x-a".into())));
         let many = (0..17).map(|n| (format!("x-{n}"), "1".to_owned()));
         assert_eq!(Headers::new(many), Err(HeaderError::TooMany));
     }

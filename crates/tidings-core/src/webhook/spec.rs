@@ -41,7 +41,7 @@ pub struct EndpointSpec {
 pub enum SpecError {
     #[error("an endpoint needs a url of at most {max} bytes", max = EndpointSpec::URL_MAX)]
     Url,
-    #[error("a description has at most {max} bytes", max = EndpointSpec::DESCRIPTION_MAX)]
+    #[error("a description has at most {max} bytes and no control characters", max = EndpointSpec::DESCRIPTION_MAX)]
     Description,
     #[error("metadata has at most 16 entries, keys of 1 to 64 bytes and values of at most 512")]
     Metadata,
@@ -55,10 +55,31 @@ pub enum SpecError {
     Header(#[from] HeaderError),
     #[error(transparent)]
     Filter(#[from] FilterError),
-    #[error("verbosity {0:?} needs the scope events:detail")]
+    #[error("verbosity {name} needs the scope events:detail", name = if *.0 == Verbosity::Minimal { "minimal" } else { "detail" })]
     Verbosity(Verbosity),
+    #[error(
+        "the filter lets events of jobs alone through, which need the scope jobs:read:own or jobs:read:all"
+    )]
+    Jobs,
     #[error("an endpoint's verbosity is minimal or detail")]
     Debug,
+}
+
+impl SpecError {
+    /// What it is about, as it is called in JSON.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Description => "description",
+            Self::Metadata => "metadata",
+            Self::Concurrency => "concurrency",
+            Self::Timeout => "timeout",
+            Self::Jitter => "jitter",
+            Self::Header(_) => "headers",
+            Self::Filter(_) | Self::Jobs => "filter",
+            Self::Verbosity(_) | Self::Debug => "verbosity",
+        }
+    }
 }
 
 impl Default for EndpointSpec {
@@ -96,14 +117,20 @@ impl EndpointSpec {
     pub fn check(&self, grant: &Grant) -> Result<(), SpecError> {
         let metadata = self.metadata.len() <= 16
             && self.metadata.iter().all(|(key, value)| (1..=64).contains(&key.len()) && value.len() <= 512);
+        let reads_jobs =
+            grant.scopes.contains(Scope::JobsReadOwn) || grant.scopes.contains(Scope::JobsReadAll);
         let refused = [
             (!(1..=Self::URL_MAX).contains(&self.url.len()), SpecError::Url),
-            (self.description.len() > Self::DESCRIPTION_MAX, SpecError::Description),
+            (
+                self.description.len() > Self::DESCRIPTION_MAX || self.description.contains(char::is_control),
+                SpecError::Description,
+            ),
             (!metadata, SpecError::Metadata),
             (!(1..=Self::CONCURRENCY_MAX).contains(&self.concurrency), SpecError::Concurrency),
             (self.timeout.is_some_and(|timeout| !Self::TIMEOUT.contains(&timeout)), SpecError::Timeout),
             (self.jitter > 100, SpecError::Jitter),
             (self.verbosity == Verbosity::Debug, SpecError::Debug),
+            (self.filter.is_of_jobs() && !reads_jobs, SpecError::Jobs),
             (
                 self.verbosity > Verbosity::Minimal && !grant.scopes.contains(Scope::EventsDetail),
                 SpecError::Verbosity(self.verbosity),
@@ -154,7 +181,8 @@ mod tests {
         );
         let spec: EndpointSpec = serde_json::from_str(text).expect("valid");
         assert_eq!(serde_json::to_string(&spec).expect("serialises"), text);
-        assert_eq!(spec.check(&grant("events:detail")), Ok(()));
+        assert_eq!(spec.check(&grant("events:detail jobs:read:own")), Ok(()));
+        assert_eq!(spec.check(&grant("events:detail events:read")), Err(SpecError::Jobs));
         assert_eq!(spec.check(&grant("events:read")), Err(SpecError::Verbosity(Verbosity::Detail)));
         let least: EndpointSpec = serde_json::from_str(r#"{"url":"https://example.com"}"#).expect("valid");
         assert_eq!(least, EndpointSpec::of("https://example.com"));
@@ -167,6 +195,7 @@ mod tests {
         let cases = [
             (EndpointSpec::of(""), SpecError::Url),
             (EndpointSpec { description: "a".repeat(1_025), ..spec() }, SpecError::Description),
+            (EndpointSpec { description: "a\nb".into(), ..spec() }, SpecError::Description),
             (EndpointSpec { concurrency: 0, ..spec() }, SpecError::Concurrency),
             (EndpointSpec { concurrency: 257, ..spec() }, SpecError::Concurrency),
             (EndpointSpec { timeout: Some(Duration::from_secs(31)), ..spec() }, SpecError::Timeout),

@@ -119,6 +119,8 @@ async fn a_url_that_leads_inside_is_refused_at_once() {
         "https://93.184.216.34:22/",
         "https://user:pass@93.184.216.34/",
         "ftp://93.184.216.34/",
+        "https://93.184.216.34/hook#part",
+        "",
         "x",
     ] {
         let answer = site.post("/api/v1/webhooks", &who, &json!({"url": url})).await;
@@ -151,9 +153,16 @@ async fn what_does_not_fit_is_named() {
     let site = Site::open().await;
     let who = site.operator("acme");
     for (body, path) in [
-        (json!({}), "$"),
+        (json!({}), "$.url"),
         (json!({"url": URL, "colour": 1}), "$.colour"),
-        (json!({"url": URL, "concurrency": 0}), "$"),
+        (json!({"url": URL, "concurrency": 0}), "$.concurrency"),
+        (json!({"url": URL, "timeout": "31s"}), "$.timeout"),
+        (json!({"url": URL, "description": "a\nb"}), "$.description"),
+        (json!({"url": URL, "headers": {"x-a": "1", "X-A": "2"}}), "$.headers"),
+        (json!({"url": URL, "filter": {"typs": []}}), "$.filter"),
+        (json!({"url": URL, "filter": {"types": []}}), "$.filter"),
+        (json!({"url": URL, "since": 1}), "$.since"),
+        (json!({"url": URL, "since": 1_u64 << 53}), "$.since"),
         (json!({"url": URL, "headers": {"authorization": "x"}}), "$.headers"),
         (json!({"url": URL, "headers": {"x-a": "a\r\nb: c"}}), "$.headers"),
         (json!({"url": URL, "retries": "sometimes"}), "$.retries"),
@@ -312,7 +321,19 @@ async fn deliveries_are_listed_and_sent_again() {
     assert_eq!(again(json!({"failures": true})).await.ok(202), json!({"deliveries": 1}));
     assert_eq!(again(json!({"from": 2, "to": 3})).await.ok(202), json!({"deliveries": 2}));
     assert_eq!(again(json!({"since": "2020-01-01T00:00:00Z"})).await.ok(202), json!({"deliveries": 5}));
-    assert_eq!(again(json!({"from": 9})).await.problem(404), "not-found");
+    for (body, part) in [
+        (json!({"from": 9}), "$.from: the head is 5"),
+        (json!({"from": 3, "to": 2}), "$.to: to lies before from"),
+        (json!({"seq": 0}), "$.seq: seqs begin with 1"),
+        (json!({"seq": 6}), "$.seq: the head is 5"),
+        (json!({"seq": 1_u64 << 53}), "$.seq: a seq is a whole number"),
+        (json!({"since": "2100-01-01T00:00:00Z"}), "no event in that time"),
+        (json!({"since": "2020-01-01T00:00:00Z", "until": "2020-01-01T00:00:01Z"}), "no event in that time"),
+    ] {
+        let answer = again(body.clone()).await;
+        assert_eq!(answer.problem(422), "invalid-body", "{body}");
+        assert!(answer.json()["detail"].as_str().is_some_and(|detail| detail.contains(part)), "{body}");
+    }
     for odd in [json!({}), json!({"seq": 1, "from": 2}), json!({"failures": false}), json!({"since": 1})] {
         assert_eq!(again(odd.clone()).await.problem(422), "invalid-body", "{odd}");
     }

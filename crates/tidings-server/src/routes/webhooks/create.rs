@@ -1,14 +1,17 @@
+use std::sync::Arc;
+
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use tidings_core::{EndpointSpec, Seq};
-use tidings_store::{NewEndpoint, Operation};
+use tidings_store::{NewEndpoint, Operation, Store};
 
 use crate::{
     access::{Access, may},
-    body::JsonText,
+    body::{JsonText, invalid},
     endpoints::Endpoints,
     ids::Ids,
     problem::{Kind, Problem},
+    refusal,
     settings::Settings,
     webhooks::Changes,
 };
@@ -28,6 +31,7 @@ use super::{
 )]
 pub(crate) async fn create(
     access: Access<may::ManageWebhooks>,
+    State(store): State<Arc<dyn Store>>,
     State(changes): State<Changes>,
     State(settings): State<Settings>,
     State(endpoints): State<Endpoints>,
@@ -39,6 +43,13 @@ pub(crate) async fn create(
     let spec = patched(&EndpointSpec::default(), request.fields, access.principal.user())?;
     let spec = checked(spec, &grant)?;
     endpoints.judge(&spec.url).await?;
+    if let Some(since) = request.from {
+        let log = store.log_state(&access.tenant).await.map_err(|e| refusal::of_read(&e))?;
+        let head = log.map_or(Seq::ZERO, |log| log.head);
+        if since > head {
+            return Err(invalid("$.since", format_args!("the head is {head}")));
+        }
+    }
     let (id, now) = (ids.endpoint(), ids.now());
     let (secret, text) = endpoints.new_secret(&access.tenant, id, request.secret, now);
     let new = NewEndpoint {
@@ -46,7 +57,7 @@ pub(crate) async fn create(
         spec,
         grant,
         secrets: vec![secret],
-        cursor: request.from.map(Seq::new),
+        cursor: request.from,
         limit: settings.get().webhooks.endpoints_per_tenant,
     };
     let full = format!(

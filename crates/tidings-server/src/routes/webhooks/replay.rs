@@ -16,14 +16,19 @@ use crate::{
     webhooks::Changes,
 };
 
-use super::{kept, request::finish, visible};
+use super::{
+    kept,
+    request::{finish, seq as number},
+    visible,
+};
 
 /// Send an endpoint something again: `{"seq":n}`, `{"from":n,"to":n}`, `{"since":time,"until":time}` or
-/// `{"failures":true}`. What it may not see, or does not ask for any more, is left out.
+/// `{"failures":true}`. `until` itself is not included, `to` is. What it may not see, or does not ask for any more, is left out.
+/// 422 says why where there is nothing to go through.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/replay", tag = "webhooks", operation_id = "replay_webhook",
     params(("id" = String, Path, format = "uuid")), request_body = crate::openapi::WebhookReplay,
-    responses((status = 202, description = "How many events of the log, or dead letters, are gone through", body = crate::openapi::Replaying)),
+    responses((status = 202, description = "Events in the range, or dead letters: those that the filter and the grant let through are delivered", body = crate::openapi::Replaying)),
 )]
 pub(crate) async fn replay(
     access: Access<may::ManageWebhooks>,
@@ -34,11 +39,20 @@ pub(crate) async fn replay(
     Json(StrictObject(fields)): Json<StrictObject>,
 ) -> Result<Response, Problem> {
     visible(&*store, &access, id).await?;
+    let timed = fields.contains_key("since");
     let what = wanted(&*store, &access.tenant, ids.replay(), fields).await?;
     let mut all = 0;
     loop {
         let command = access.command(Operation::Replay { endpoint: id, what })?;
-        match changes.submit_below(command, full()).await? {
+        let outcome = match changes.submit_below(command, full()).await {
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                // The endpoint may have gone meanwhile; else it is the log that has nothing of the kind.
+                visible(&*store, &access, id).await?;
+                return Err(nothing(&*store, &access.tenant, what, timed).await?);
+            }
+            outcome => outcome?,
+        };
+        match outcome {
             Outcome::Replaying { deliveries, more } => {
                 all += deliveries;
                 if !more {
@@ -88,13 +102,32 @@ async fn wanted(
     }
 }
 
+/// Why there is nothing to be sent again.
+async fn nothing(
+    store: &dyn Store,
+    tenant: &TenantId,
+    what: ReplayWhat,
+    timed: bool,
+) -> Result<Problem, Problem> {
+    let log = store.log_state(tenant).await.map_err(|e| refusal::of_read(&e))?;
+    let Some(log) = log else { return Ok(Problem::not_found()) };
+    let head = || format!("the head is {}", log.head);
+    let kept = || format!("the log is kept from {} on", log.oldest);
+    Ok(match what {
+        ReplayWhat::Range { .. } if timed => invalid("$", "no event in that time"),
+        ReplayWhat::Range { from, to, .. } if to < from => invalid("$.to", "to lies before from"),
+        ReplayWhat::Range { from, .. } if from > log.head => invalid("$.from", head()),
+        ReplayWhat::Range { .. } => invalid("$.to", kept()),
+        ReplayWhat::Event { seq, .. } if seq == Seq::ZERO => invalid("$.seq", "seqs begin with 1"),
+        ReplayWhat::Event { seq, .. } if seq > log.head => invalid("$.seq", head()),
+        ReplayWhat::Event { .. } => invalid("$.seq", format_args!("{}, and it is no dead letter", kept())),
+        ReplayWhat::Failures => Problem::not_found(),
+    })
+}
+
 async fn seq_at(store: &dyn Store, tenant: &TenantId, time: Timestamp) -> Result<Seq, Problem> {
     let seq = kept(store)?.seq_at(tenant, time).await.map_err(|e| refusal::of_read(&e))?;
     seq.ok_or_else(Problem::not_found)
-}
-
-fn number(path: &str, value: &Value) -> Result<Seq, Problem> {
-    value.as_u64().map(Seq::new).ok_or_else(|| invalid(path, "it is a seq"))
 }
 
 fn time(path: &str, value: &Value) -> Result<Timestamp, Problem> {

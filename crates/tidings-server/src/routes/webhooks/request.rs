@@ -1,14 +1,14 @@
 use serde_json::{Map, Value};
 use tidings_core::{
-    EndpointSpec, FilterRequest, Grant, Principal, Scope, ScopeSet, TenantId, Tenants, UserId,
-    webhook::Resume,
+    EndpointSpec, FilterRequest, Grant, Principal, Scope, ScopeSet, Seq, TenantId, Tenants, UserId,
+    webhook::{Resume, SpecError},
 };
 
 use crate::{
     access::forbidden,
     body::{self, invalid},
     endpoints::Wanted,
-    problem::Problem,
+    problem::{Kind, Problem},
     routes::keys::sentence,
 };
 
@@ -19,7 +19,7 @@ const CARRIED: [Scope; 4] = [Scope::JobsReadOwn, Scope::JobsReadAll, Scope::Even
 pub(super) struct EndpointRequest {
     pub(super) fields: Map<String, Value>,
     pub(super) secret: Wanted,
-    pub(super) from: Option<u64>,
+    pub(super) from: Option<Seq>,
 }
 
 impl EndpointRequest {
@@ -28,8 +28,11 @@ impl EndpointRequest {
         let secret = secret_kind(fields.remove("secret_kind").as_ref())?.unwrap_or(Wanted::V1);
         let from = match fields.remove("since") {
             None => None,
-            Some(since) => Some(since.as_u64().ok_or_else(|| invalid("$.since", "it is a seq"))?),
+            Some(since) => Some(seq("$.since", &since)?),
         };
+        if fields.get("url").is_none_or(Value::is_null) {
+            return Err(invalid("$.url", "an endpoint needs a url"));
+        }
         Ok(Self { fields, secret, from })
     }
 }
@@ -48,7 +51,12 @@ pub(super) fn patched(
     let Value::Object(mut all) = serde_json::to_value(before).expect("a spec serialises") else {
         unreachable!("a spec is an object")
     };
-    for (name, value) in fields {
+    for (name, mut value) in fields {
+        if name == "headers"
+            && let Value::Object(entries) = value
+        {
+            value = Value::Object(lower_case(entries)?);
+        }
         match (value, all.get_mut(&name)) {
             (Value::Null, _) => drop(all.remove(&name)),
             // Names of headers and metadata one by one; everything else is set as a whole.
@@ -69,10 +77,35 @@ fn merge(there: &mut Map<String, Value>, entries: Map<String, Value>) {
     }
 }
 
+/// Names in lower case, as they are kept: a patch names what is there in whatever case.
+fn lower_case(headers: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+    let mut lower = Map::new();
+    for (name, value) in headers {
+        let name = name.to_ascii_lowercase();
+        if lower.contains_key(&name) {
+            let name: String = name.chars().take(80).collect();
+            return Err(invalid("$.headers", format_args!("the header {name:?} is given more than once")));
+        }
+        lower.insert(name, value);
+    }
+    Ok(lower)
+}
+
 /// What is checked of a spec without asking anybody.
 pub(super) fn checked(spec: EndpointSpec, grant: &Grant) -> Result<EndpointSpec, Problem> {
-    spec.check(grant).map_err(|e| invalid("$", e))?;
+    spec.check(grant).map_err(|error| match error {
+        // As of any other URL that is of no use.
+        SpecError::Url => Problem::new(Kind::UrlRefused, sentence(&error)).with("path", "$.url"),
+        error => invalid(&format!("$.{}", error.field()), error),
+    })?;
     Ok(spec)
+}
+
+/// Up to 2^53-1, which every reader of JSON takes.
+pub(super) fn seq(path: &str, value: &Value) -> Result<Seq, Problem> {
+    let max = Seq::MAX.get();
+    let seq = value.as_u64().filter(|seq| *seq <= max).map(Seq::new);
+    seq.ok_or_else(|| invalid(path, format_args!("a seq is a whole number from 0 to {max}")))
 }
 
 /// What a new endpoint carries: its creator's reading, and no more.
