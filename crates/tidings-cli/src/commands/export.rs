@@ -54,16 +54,16 @@ impl Export {
             let _ = std::fs::remove_file(&self.archive);
         }
         let exported = written?;
-        let what = format_args!(
-            "{} tenants, {} events, {} jobs, {} schedules, {} webhook endpoints, {} keys",
-            exported.tenants,
-            exported.events,
-            exported.jobs,
-            exported.schedules,
-            exported.endpoints,
-            exported.keys
-        );
-        eprintln!("{} {what}", paint.err().bold("exported"));
+        let what = [
+            (exported.tenants, "tenant"),
+            (exported.events, "event"),
+            (exported.jobs, "job"),
+            (exported.schedules, "schedule"),
+            (exported.endpoints, "webhook endpoint"),
+            (exported.keys, "key"),
+        ]
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+        eprintln!("{} {}", paint.err().bold("exported"), what.join(", "));
         Ok(ExitCode::SUCCESS)
     }
 }

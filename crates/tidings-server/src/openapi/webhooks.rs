@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 pub(crate) struct NewWebhook {
     #[schema(example = "https://example.com/hook", max_length = 2048)]
     url: String,
+    /// Without control characters.
     #[schema(max_length = 1024)]
     description: Option<String>,
     /// `{"types":["job.*"],"subject":["note/*"],"job_type":[…],"job_id":[…],"owner":["me"]}`, as of a stream.
@@ -40,7 +41,7 @@ pub(crate) struct NewWebhook {
     probe: Option<bool>,
     /// v1 (where absent): a shared secret; v1a: a key pair.
     secret_kind: Option<String>,
-    /// A seq: what happened after it is sent as well. From now where absent.
+    /// A seq up to the head: what happened after it is sent as well. From now where absent.
     since: Option<u64>,
 }
 
@@ -100,7 +101,8 @@ pub(crate) struct Webhook {
     secrets: Vec<WebhookSecret>,
     #[schema(format = "date-time")]
     created_at: String,
-    /// The secret that was made just now: the only time that it is shown.
+    /// The secret that was made just now: the only time that it is shown. `whsec_…` is for the receiver too; `whsk_…` is a private
+    /// key, and the receiver gets `public_key` of `secrets` instead.
     secret: Option<String>,
     /// Where one endpoint is shown.
     backlog: Option<WebhookBacklog>,
@@ -151,7 +153,8 @@ pub(crate) struct WebhookPage {
 
 #[derive(ToSchema)]
 pub(crate) struct WebhookEnable {
-    /// cursor (where absent): nothing is lost; now: what has gathered is passed over.
+    /// cursor (where absent): nothing is lost; now: what lies after the cursor is passed over. What waits to be tried again is
+    /// tried, dead letters stay and replays go on, either way.
     from: Option<String>,
 }
 
@@ -171,6 +174,7 @@ pub(crate) struct WebhookReplay {
     to: Option<u64>,
     #[schema(format = "date-time")]
     since: Option<String>,
+    /// Not included itself.
     #[schema(format = "date-time")]
     until: Option<String>,
     failures: Option<bool>,
@@ -178,6 +182,8 @@ pub(crate) struct WebhookReplay {
 
 #[derive(ToSchema)]
 pub(crate) struct Replaying {
+    /// Events in the range as far as the log is kept, or dead letters: those that the filter and the grant let through are
+    /// delivered.
     deliveries: u64,
 }
 

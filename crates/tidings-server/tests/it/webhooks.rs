@@ -207,6 +207,18 @@ async fn an_endpoint_carries_and_shows_no_more_than_its_creators_grant() {
 }
 
 #[tokio::test]
+async fn a_filter_that_the_grant_can_never_match_is_refused() {
+    let site = Site::open().await;
+    let key = site.key("acme", None, "webhooks:manage events:read").await;
+    let asked = |types: &[&str]| json!({"url": URL, "filter": {"types": types}});
+    let refused = site.post("/api/v1/webhooks", &key, &asked(&["job.*", "job.failed"])).await;
+    assert_eq!((refused.problem(422), &refused.json()["path"]), ("invalid-body".into(), &json!("$.filter")));
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains("jobs:read:own")));
+    make(&site, &key, &asked(&["job.*", "note.*"])).await;
+    site.close().await;
+}
+
+#[tokio::test]
 async fn another_tenants_endpoint_answers_as_one_that_never_was() {
     let site = Site::open().await;
     let made = make(&site, &site.operator("acme"), &json!({"url": URL})).await;
@@ -243,6 +255,12 @@ async fn an_endpoint_is_changed_paused_enabled_and_rotated() {
     let change = json!({"ordered": true, "headers": {"x-a": null}, "filter": {"types": "job.*"}});
     let changed = patch(&site, &who, &path(&made), &change).await.ok(200);
     assert_eq!((&changed["ordered"], &changed["headers"]), (&json!(true), &json!({"x-b": "2"})));
+    let merge = [("content-type", "application/merge-patch+json")];
+    let change = r#"{"headers": {"X-B": "3"}, "jitter": 0}"#;
+    let merged = site.send(Method::PATCH, &path(&made), Some(&who), &merge, Some(change)).await.ok(200);
+    assert_eq!((&merged["jitter"], &merged["headers"]), (&json!(0), &json!({"x-b": "3"})));
+    let posted = site.send(Method::POST, "/api/v1/webhooks", Some(&who), &merge, Some(change)).await;
+    assert_eq!(posted.problem(415), "unsupported-media-type");
     let paused = site.act(&format!("{}/pause", path(&made)), &who).await.ok(200);
     assert!(paused["state"] == "paused" && paused["state_since"].is_string(), "{paused}");
     publish(&site, &who, 3).await;

@@ -1,13 +1,15 @@
 //! CloudEvents 1.0 as bodies of a publish: structured, batched, and in binary mode.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::Bytes,
     extract::{FromRef, FromRequest, Request},
 };
 use http::{HeaderMap, header};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
-use tidings_core::{EventType, RawJson, Subject, UserId};
+use tidings_core::{EventType, RawJson, Subject, Timestamp, UserId};
 
 use crate::{
     body::{self, OneOrMany, invalid},
@@ -42,6 +44,7 @@ struct CloudEvent {
     #[serde(deserialize_with = "published_type")]
     r#type: EventType,
     subject: Option<Subject>,
+    time: Option<String>,
     datacontenttype: Option<String>,
     data: Option<RawJson>,
     data_base64: Option<Value>,
@@ -54,6 +57,8 @@ impl EventsText {
             Form::Plain => return OneOrMany::parse(&self.text),
             Form::Structured | Form::Batch => OneOrMany::<CloudEvent>::parse(&self.text)?,
         };
+        let names = OneOrMany::<BTreeMap<String, IgnoredAny>>::parse(&self.text)?;
+        names.try_map(|path, names| names.keys().try_for_each(|name| named(path, name)))?;
         if events.is_one() != (self.form == Form::Structured) {
             return Err(invalid("$", "one event is an object, and a batch is an array"));
         }
@@ -69,6 +74,9 @@ impl CloudEvent {
         }
         if self.id.is_empty() || self.source.is_empty() {
             return wrong("id", "id and source are not empty");
+        }
+        if self.time.as_deref().is_some_and(|time| Timestamp::parse(time).is_err()) {
+            return wrong("time", "it is a time such as 2026-11-23T07:12:09Z");
         }
         if self.data_base64.is_some() {
             return wrong("data_base64", "events carry JSON: send data");
@@ -90,6 +98,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let limits = Settings::from_ref(state).get().limits.clone();
         let headers = request.headers();
+        utf8(headers)?;
         let form = match essence(headers).as_str() {
             "application/cloudevents+json" => Form::Structured,
             "application/cloudevents-batch+json" => Form::Batch,
@@ -110,6 +119,34 @@ where
 fn essence(headers: &HeaderMap) -> String {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// JSON is UTF-8, whatever else is claimed.
+fn utf8(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    for parameter in given.split(';').skip(1) {
+        let Some((name, value)) = parameter.split_once('=') else { continue };
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        if name.eq_ignore_ascii_case("charset")
+            && !["utf-8", "utf8", "us-ascii"].iter().any(|c| value.eq_ignore_ascii_case(c))
+        {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "Send the body in UTF-8: charset=utf-8, or none.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Lower-case letters and digits, as CloudEvents has it; the member `data_base64` alone has more.
+fn named(path: &str, name: &str) -> Result<(), Problem> {
+    let is_attribute = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if is_attribute || name == "data_base64" {
+        return Ok(());
+    }
+    let name: String = name.chars().take(40).collect();
+    Err(invalid(path, format_args!("{name:?} is no attribute's name: lower-case letters and digits")))
 }
 
 fn is_json(media_type: &str) -> bool {
