@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&spec).expect("serialises"), text);
         assert_eq!(spec.check(&grant("events:detail jobs:read:own")), Ok(()));
         assert_eq!(spec.check(&grant("events:detail events:read")), Err(SpecError::Jobs));
-        assert_eq!(spec.check(&grant("events:read")), Err(SpecError::Verbosity(Verbosity::Detail)));
+        assert_eq!(spec.check(&grant("jobs:read:own")), Err(SpecError::Verbosity(Verbosity::Detail)));
         let least: EndpointSpec = serde_json::from_str(r#"{"url":"https://example.com"}"#).expect("valid");
         assert_eq!(least, EndpointSpec::of("https://example.com"));
         assert!(serde_json::from_str::<EndpointSpec>(r#"{"url":"https://example.com","colour":1}"#).is_err());
