@@ -63,6 +63,16 @@ pub struct DispatcherParts {
     pub entropy: Arc<dyn Entropy>,
 }
 
+/// Why an endpoint was not sent a sample event.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum TestError {
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
+    /// For how long.
+    #[error("the tenant has been sent as many as its rate gives")]
+    TooMany(Duration),
+}
+
 /// Delivers. Cheap to clone; clones share slots, rates and counts.
 #[derive(Clone)]
 pub struct Dispatcher(Arc<Shared>);
@@ -139,8 +149,12 @@ impl Dispatcher {
 
     /// Sends one sample event, `webhook.test`, to an endpoint in whatever state. Neither is it in the log nor the attempt in the
     /// delivery log.
-    pub async fn test(&self, endpoint: &Endpoint) -> Result<Attempt, Unsigned> {
+    /// It counts in the tenant's rate.
+    pub async fn test(&self, endpoint: &Endpoint) -> Result<Attempt, TestError> {
         let (shared, config) = (&self.0, self.0.config.load_full());
+        if let Some(rate) = config.rate_per_tenant {
+            shared.paces.spend(&endpoint.tenant, rate, shared.clock.now()).map_err(TestError::TooMany)?;
+        }
         let route = Route::new(endpoint, &shared.connector.policy(), &*shared.secrets, &config)?;
         let message = sample::message(endpoint, shared.clock.now(), &*shared.entropy);
         let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;

@@ -384,3 +384,20 @@ async fn a_users_endpoints_are_paused_with_one_call() {
     assert_eq!(site.get(&path(&others), &who).await.ok(200)["state"], "active");
     site.close().await;
 }
+
+#[tokio::test]
+async fn tests_count_in_the_tenants_rate() {
+    let site = Site::with(&["webhooks.rate_per_tenant=2/h", "webhooks.allow_cidrs=[\"127.0.0.0/8\"]"]).await;
+    let who = site.operator("acme");
+    // Nobody listens there: what is counted is that it was tried.
+    let made = make(&site, &who, &json!({"url": "http://127.0.0.1:1025/"})).await;
+    let test = format!("{}/test", path(&made));
+    for _ in 0..2 {
+        assert_eq!(site.act(&test, &who).await.ok(200)["delivered"], false);
+    }
+    let more = site.act(&test, &who).await;
+    assert_eq!(more.problem(429), "rate-limited");
+    assert_eq!(more.json()["limit"], "webhooks.rate_per_tenant");
+    assert!(more.headers.contains_key("retry-after"));
+    site.close().await;
+}

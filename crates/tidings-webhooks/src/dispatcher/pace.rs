@@ -1,10 +1,10 @@
 //! How fast: rates of tenants and of endpoints.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tidings_core::{Meter, Quota, Rate, TenantId, Timestamp};
+use tidings_core::{Exceeded, Meter, Quota, Rate, TenantId, Timestamp};
 
 /// Hands out turns at a rate: after a quiet period a whole period's worth may go at once; in the long run it is never
 /// more than the rate.
@@ -24,6 +24,11 @@ impl Pace {
         self.meter.reserve(Quota::plain(self.rate), now)
     }
 
+    /// Takes a turn that is now, or says in how long there will be one.
+    fn spend(&mut self, now: Timestamp) -> Result<(), Duration> {
+        self.meter.spend(Quota::plain(self.rate), 1, now).map(drop).map_err(|Exceeded(wait)| wait)
+    }
+
     /// Whether nothing is left of what was reserved.
     fn is_idle(&self, now: Timestamp) -> bool {
         self.meter.is_idle(now)
@@ -39,22 +44,30 @@ impl Paces {
     const KEPT: usize = 1_024;
 
     pub(super) fn reserve(&self, tenant: &TenantId, rate: Rate, now: Timestamp) -> Timestamp {
+        self.with(tenant, rate, now, |pace| pace.reserve(now))
+    }
+
+    /// Takes a turn that is now, or says in how long there will be one.
+    pub(super) fn spend(&self, tenant: &TenantId, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+        self.with(tenant, rate, now, |pace| pace.spend(now))
+    }
+
+    fn with<T>(&self, tenant: &TenantId, rate: Rate, now: Timestamp, act: impl FnOnce(&mut Pace) -> T) -> T {
         let mut paces = self.0.lock();
         if let Some(pace) = paces.get_mut(tenant) {
             pace.rate = rate;
-            return pace.reserve(now);
+            return act(pace);
         }
         if paces.len() >= Self::KEPT && paces.len() == paces.capacity() {
             paces.retain(|_, pace| !pace.is_idle(now));
         }
-        paces.entry(tenant.clone()).or_insert(Pace::new(rate)).reserve(now)
+        act(paces.entry(tenant.clone()).or_insert(Pace::new(rate)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn tenants_have_paces_of_their_own() {
@@ -64,5 +77,8 @@ mod tests {
         assert_eq!(reserve("a"), now);
         assert_eq!(reserve("a"), Timestamp::from_secs(1_001));
         assert_eq!(reserve("b"), now);
+        let spend = |name: &str| paces.spend(&TenantId::new(name).expect("valid"), rate, now);
+        assert_eq!((spend("c"), spend("c")), (Ok(()), Err(Duration::from_secs(1))));
+        assert_eq!(spend("a"), Err(Duration::from_secs(2)), "what is delivered counts too");
     }
 }

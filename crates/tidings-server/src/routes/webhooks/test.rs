@@ -1,23 +1,27 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde_json::json;
 use tidings_core::EndpointId;
 use tidings_store::Store;
-use tidings_webhooks::{dispatcher::Dispatcher, sender::Attempt};
+use tidings_webhooks::{
+    dispatcher::{Dispatcher, TestError},
+    sender::Attempt,
+};
 
 use crate::{
     access::{Access, may},
     body,
     path::Id,
-    problem::Problem,
+    problem::{Kind, Problem},
     refusal,
 };
 
 use super::visible;
 
-/// Send an endpoint a sample event, `webhook.test`, now and in whatever state it is. It is in no log, and its seq is 0.
+/// Send an endpoint a sample event, `webhook.test`, now and in whatever state it is. It is in no log, and its seq is 0. It counts in
+/// the tenant's rate, `webhooks.rate_per_tenant`; beyond it: 429.
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/test", tag = "webhooks", operation_id = "test_webhook",
     params(("id" = String, Path, format = "uuid")),
@@ -30,9 +34,16 @@ pub(crate) async fn test(
     State(dispatcher): State<Dispatcher>,
 ) -> Result<Response, Problem> {
     let endpoint = visible(&*store, &access, id).await?;
-    let attempt = dispatcher.test(&endpoint).await.map_err(|error| {
-        tracing::error!(endpoint = %id, %error, "an endpoint cannot be tried");
-        refusal::internal()
+    let attempt = dispatcher.test(&endpoint).await.map_err(|error| match error {
+        TestError::TooMany(wait) => {
+            let detail = "The tenant's webhooks have used up their rate (webhooks.rate_per_tenant), in which tests count.";
+            let wait = wait.max(Duration::from_millis(1));
+            Problem::new(Kind::RateLimited, detail).with("limit", "webhooks.rate_per_tenant").retry_after(wait)
+        }
+        TestError::Unsigned(error) => {
+            tracing::error!(endpoint = %id, %error, "an endpoint cannot be tried");
+            refusal::internal()
+        }
     })?;
     Ok(body::json(StatusCode::OK, &shown(&attempt)))
 }
