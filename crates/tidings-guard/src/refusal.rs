@@ -18,8 +18,6 @@ pub enum Refusal {
     Host,
     #[error("the URL must not have a user name or password before its host")]
     Userinfo,
-    #[error("the URL must not have a fragment (#…): nothing of it is ever sent")]
-    Fragment,
     #[error("the URL must begin with https://")]
     Scheme,
     #[error("the URL's port is not permitted")]

@@ -15,10 +15,7 @@ pub(crate) fn judge(text: &str) -> Result<(), Refusal> {
         return Err(Refusal::Characters);
     }
     let authority = authority(text).filter(|authority| !authority.is_empty()).ok_or(Refusal::Form)?;
-    if authority.contains('@') {
-        return Err(Refusal::Userinfo);
-    }
-    if text.contains('#') { Err(Refusal::Fragment) } else { Ok(()) }
+    if authority.contains('@') { Err(Refusal::Userinfo) } else { Ok(()) }
 }
 
 fn authority(text: &str) -> Option<&str> {

@@ -61,6 +61,10 @@ impl Endpoints {
 
     /// Refuses a URL that webhooks may not go to.
     pub(crate) async fn judge(&self, url: &str) -> Result<(), Problem> {
+        if url.contains('#') {
+            let detail = "The URL must not have a fragment (#…): nothing of it is ever sent.";
+            return Err(Problem::new(Kind::UrlRefused, detail).with("path", "$.url"));
+        }
         match self.connector.check(url).await {
             Ok(_) => Ok(()),
             Err(error @ (CheckError::Url(_) | CheckError::Host(_))) => {

@@ -17,7 +17,7 @@ fn what_was_exported_goes_on_in_another_folder() {
     assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
     assert!(
         String::from_utf8_lossy(&export.stderr)
-            .contains("1 tenants, 2 events, 1 jobs, 0 schedules, 1 webhook endpoints, 1 keys")
+            .contains("1 tenant, 2 events, 1 job, 0 schedules, 1 webhook endpoint, 1 key")
     );
     let again = old.command(&["export", archive]).output().expect("it runs");
     assert_eq!(again.status.code(), Some(2), "a file is never overwritten");
