@@ -93,9 +93,8 @@ impl Settings {
     }
 }
 
-/// What may be set back to its default.
-const UNSETTABLE: [&str; 13] = [
-    "description",
+/// What an endpoint is told to do, in the order in which it is shown.
+pub(super) const SETTINGS: [&str; 12] = [
     "filter",
     "verbosity",
     "format",
@@ -113,10 +112,11 @@ const UNSETTABLE: [&str; 13] = [
 /// A setting, or one entry of those that have entries.
 pub(super) fn unsettable(text: &str) -> Result<String, String> {
     let entry = ["headers.", "metadata."].iter().find_map(|field| text.strip_prefix(field));
-    if UNSETTABLE.contains(&text) || entry.is_some_and(|name| !name.is_empty()) {
+    if text == "description" || SETTINGS.contains(&text) || entry.is_some_and(|name| !name.is_empty()) {
         return Ok(text.to_owned());
     }
-    Err(format!("no such setting; it is headers.NAME, metadata.KEY or one of {}", UNSETTABLE.join(", ")))
+    let all = SETTINGS.join(", ");
+    Err(format!("no such setting; it is headers.NAME, metadata.KEY or one of description, {all}"))
 }
 
 /// Null for each of `fields`, which is how the API is told.

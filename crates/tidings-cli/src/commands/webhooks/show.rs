@@ -2,23 +2,8 @@ use serde_json::Value;
 use tidings_client::{WebhookSecret, WebhookView};
 use tidings_core::Timestamp;
 
+use super::settings::SETTINGS;
 use crate::{args::TargetArgs, output};
-
-/// What an endpoint is told to do, in the order in which it is shown.
-const SETTINGS: [&str; 12] = [
-    "filter",
-    "verbosity",
-    "format",
-    "ordered",
-    "headers",
-    "metadata",
-    "concurrency",
-    "rate",
-    "timeout",
-    "retries",
-    "jitter",
-    "probe",
-];
 
 pub(super) async fn list(json: bool, target: &TargetArgs) -> anyhow::Result<()> {
     let client = target.connect().await?;
