@@ -13,11 +13,9 @@ use crate::{
     drain::Drain,
     params::Params,
     problem::{Kind, Problem},
-    refusal,
 };
 
 use super::{
-    place::place,
     replay_text,
     scan::{Found, Sieve, scan},
 };
@@ -75,17 +73,16 @@ pub(crate) async fn replay(
     } else {
         Some(access.feed(&hub, &journal).await?.watch(bell.clone()))
     };
-    let log = store.log_state(&access.tenant).await.map_err(|e| refusal::of_read(&e))?;
-    let mut after = place(request.since.as_ref(), &log.ok_or_else(Problem::not_found)?)?;
     let deadline = Instant::now() + request.wait;
+    let mut since = request.since;
     loop {
-        let found = scan(&*store, &access.tenant, after, request.limit, &request.sieve).await?;
+        let found = scan(&*store, &access.tenant, since.as_ref(), request.limit, &request.sieve).await?;
         let over =
             !found.events.is_empty() || found.scanned_to < found.log.head || Instant::now() >= deadline;
         if over || drain.has_begun() {
             return Ok(answer(&found, request.verbosity));
         }
-        after = found.scanned_to;
+        since = Some(found.next());
         tokio::select! {
             () = bell.0.notified() => {}
             () = drain.started() => {}
@@ -124,8 +121,7 @@ fn empty(since: Option<&Cursor>) -> Result<Response, Problem> {
 }
 
 fn answer(found: &Found, verbosity: Verbosity) -> Response {
-    let next = Cursor::new(found.log.epoch.clone(), found.scanned_to);
-    replay_text(found.events.iter(), verbosity, &next, &found.log)
+    replay_text(found.events.iter(), verbosity, &found.next(), &found.log)
 }
 
 /// Rings when the feed has moved.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use tidings_core::{Cursor, JobId};
+use tidings_core::{Cursor, JobId, Seq};
 use tidings_store::{PageLimit, Store};
 
 use crate::{
@@ -37,12 +37,11 @@ pub(crate) async fn events(
     let verbosity = params.take_verbosity(&access.principal, access.development())?;
     params.finish()?;
     readable(&*store, &access.principal, &access.tenant, id).await?;
-    let log = store.log_state(&access.tenant).await.map_err(|e| refusal::of_read(&e))?;
-    let log = log.ok_or_else(Problem::not_found)?;
-    let after = place(since.as_ref(), &log)?;
+    let after = since.as_ref().map_or(Seq::ZERO, |cursor| cursor.seq);
     let limit = PageLimit { events: limit, bytes: PAGE_BYTES };
     let page = store.job_events(&access.tenant, id, after, limit).await.map_err(|e| refusal::of_read(&e))?;
     let page = page.ok_or_else(Problem::not_found)?;
+    place(since.as_ref(), &page.log)?;
     let next = Cursor::new(page.log.epoch.clone(), page.scanned_to);
     Ok(replay_text(page.events.iter(), verbosity, &next, &page.log))
 }
