@@ -19,6 +19,7 @@ pub mod conformance;
 mod error;
 mod job_state;
 mod journal;
+mod permits;
 mod places;
 mod postgres;
 mod read;

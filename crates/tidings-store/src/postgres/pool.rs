@@ -16,6 +16,7 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, PoolError,
     RecyclingMethod, Runtime, Timeouts,
 };
+use tidings_core::TenantId;
 use tokio_postgres::{
     Error, Row,
     error::SqlState,
@@ -27,7 +28,7 @@ use super::{
     fault::{Fault, told},
     url::{OWN_SESSION, Target},
 };
-use crate::OpenError;
+use crate::{OpenError, permits::Permits};
 
 /// Between two tries for a connection where the database gives no more of them.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -38,6 +39,8 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: Connections,
+    /// One for each connection, for those who take turns.
+    permits: Permits,
     tls: MakeRustlsConnect,
     /// How long a connection is waited for.
     patience: Duration,
@@ -77,6 +80,7 @@ impl Pool {
             .map_err(|error| OpenError::Database(told(&error)))?;
         Ok(Self {
             connections,
+            permits: Permits::new(size),
             tls,
             patience: connect_timeout,
             timeout,
@@ -139,6 +143,19 @@ impl Pool {
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
         let connection = self.connection().await?;
         self.query_on(connection, sql, parameters, self.timeout).await
+    }
+
+    /// The same when it is the tenant's turn, for which it waits no longer than for a connection.
+    pub(super) async fn query_in_turn(
+        &self,
+        tenant: Option<&TenantId>,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        let unsent = || Fault::Unsent(format!("no connection within {:?}", self.patience));
+        let permit = tokio::time::timeout(self.patience, self.permits.acquire(tenant)).await;
+        let _permit = permit.map_err(|_| unsent())?;
+        self.query(sql, parameters).await
     }
 
     /// What is still running after `timeout` is cancelled, and its connection goes: nobody else may read the

@@ -12,6 +12,7 @@ use super::{
     event_row::{self, event_columns},
     fault::Fault,
     job_row::{self, job_columns, state_code},
+    pool::Parameter,
     schedule_row::{self, schedule_columns},
 };
 use crate::{
@@ -102,7 +103,8 @@ impl Store for PostgresStore {
     async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
         let id = Id(*id.as_bytes());
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 concat!("SELECT ", job_columns!(), " FROM tidings.read_job($1, $2) AS job"),
                 &[(&tenant.as_str(), Type::TEXT), (&id, Type::UUID)],
             )
@@ -116,7 +118,8 @@ impl Store for PostgresStore {
         let state = query.state.map(state_code);
         let limit = query.limit.clamp(1, JOBS_MAX) as i32;
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 concat!(
                     "SELECT next, ",
                     job_columns!(),
@@ -140,7 +143,8 @@ impl Store for PostgresStore {
     async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
         let now = self.0.time.injected();
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 "SELECT * FROM tidings.read_queues($1, $2)",
                 &[(&tenant.as_str(), Type::TEXT), (&now, Type::INT8)],
             )
@@ -178,7 +182,8 @@ impl Store for PostgresStore {
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
         let rows = self
-            .read(
+            .read_in(
+                id,
                 "SELECT $1, state, epoch, head, oldest, created_at FROM tidings.read_tenant($1)",
                 &[(&id.as_str(), Type::TEXT)],
             )
@@ -222,7 +227,8 @@ impl Store for PostgresStore {
         let limit = sql_limit(limit);
         let rows = match tenant {
             Some(tenant) => {
-                self.read(
+                self.read_in(
+                    tenant,
                     "SELECT id, name, hash, grant_json, created_at, expires_at, revoked_at
                      FROM tidings.read_keys($1, $2, $3)",
                     &[(&tenant.as_str(), Type::TEXT), (&before, Type::UUID), (&limit, Type::INT8)],
@@ -262,14 +268,29 @@ struct Found {
 }
 
 impl PostgresStore {
-    /// A read that the connection lost is asked again, once: it changes nothing. One that took too long is not.
-    pub(super) async fn read(
+    pub(super) async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
+        self.read_for(None, sql, parameters).await
+    }
+
+    /// The same within a tenant, when it is the tenant's turn.
+    pub(super) async fn read_in(
         &self,
+        tenant: &TenantId,
         sql: &str,
-        parameters: &[super::pool::Parameter<'_>],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Fault> {
-        match self.0.pool.query(sql, parameters).await {
-            Err(fault) if fault.is_passing() => self.0.pool.query(sql, parameters).await,
+        self.read_for(Some(tenant), sql, parameters).await
+    }
+
+    /// A read that the connection lost is asked again, once: it changes nothing. One that took too long is not.
+    async fn read_for(
+        &self,
+        tenant: Option<&TenantId>,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        match self.0.pool.query_in_turn(tenant, sql, parameters).await {
+            Err(fault) if fault.is_passing() => self.0.pool.query_in_turn(tenant, sql, parameters).await,
             result => result,
         }
     }
@@ -282,7 +303,8 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<Vec<Schedule>, Fault> {
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 concat!(
                     "SELECT ",
                     schedule_columns!(),
@@ -314,7 +336,8 @@ impl PostgresStore {
         let after = after.get() as i64;
         let (events, bytes) = (sql_limit(limit.events), i64::try_from(limit.bytes).unwrap_or(i64::MAX));
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 concat!(
                     "SELECT epoch, head, oldest, cut, ",
                     event_columns!(),

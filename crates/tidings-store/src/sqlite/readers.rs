@@ -4,31 +4,29 @@ use std::{path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tidings_core::TenantId;
 
-use super::open;
-use crate::{OpenError, ReadError};
+use super::{
+    open,
+    tenant::{self, Tenant},
+};
+use crate::{
+    OpenError, ReadError,
+    permits::{Permit, Permits},
+};
 
 #[derive(Debug, Clone)]
-pub(super) struct Readers(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    idle: Mutex<Vec<Connection>>,
-    /// One permit for each connection: who gets one finds an idle connection.
-    free: Semaphore,
-    count: u32,
+pub(super) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    /// One for each connection: who gets one finds an idle connection.
+    permits: Permits,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path, count: usize) -> Result<Self, OpenError> {
         let idle: Vec<_> = (0..count.max(1)).map(|_| open::reader(path)).collect::<Result<_, _>>()?;
-        let count = idle.len();
-        Ok(Self(Arc::new(Shared {
-            idle: Mutex::new(idle),
-            free: Semaphore::new(count),
-            count: count as u32,
-        })))
+        let permits = Permits::new(idle.len());
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits })
     }
 
     /// Runs `read` in one read transaction on a blocking thread; waits for a free connection.
@@ -36,12 +34,30 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
+        self.read_for(None, read).await
+    }
+
+    /// The same within a tenant, where it exists, when it is the tenant's turn.
+    pub(super) async fn read_in<T: Send + 'static>(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce(&Connection, &Tenant) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Option<T>, ReadError> {
+        let id = tenant.clone();
+        let read =
+            move |conn: &Connection| tenant::find(conn, &id)?.map(|tenant| read(conn, &tenant)).transpose();
+        self.read_for(Some(tenant), read).await
+    }
+
+    async fn read_for<T: Send + 'static>(
+        &self,
+        tenant: Option<&TenantId>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let closed = || ReadError::Unavailable("the store is closed".into());
-        let shared = Arc::clone(&self.0);
-        let permit = shared.free.acquire().await.map_err(|_| closed())?;
-        // The permit goes on with the blocking thread, which outlives a caller that gives up.
-        permit.forget();
-        let lent = Lent::take(Arc::clone(&self.0));
+        let permit = self.permits.acquire(tenant).await.ok_or_else(closed)?;
+        // Both go on with the blocking thread, which outlives a caller that gives up.
+        let lent = Lent::take(Arc::clone(&self.idle), permit);
         let done = tokio::task::spawn_blocking(move || {
             let tx = lent.connection().unchecked_transaction()?;
             let value = read(&tx)?;
@@ -56,24 +72,22 @@ impl Readers {
 
     /// Waits for the reads that run, refuses more, and closes the connections.
     pub(super) async fn close(&self) {
-        if let Ok(all) = self.0.free.acquire_many(self.0.count).await {
-            all.forget();
-            self.0.free.close();
-            self.0.idle.lock().clear();
-        }
+        self.permits.close().await;
+        self.idle.lock().clear();
     }
 }
 
-/// A connection that goes back to the pool however its reading ends.
+/// A connection that goes back to the pool however its reading ends, and then its permit.
 struct Lent {
-    shared: Arc<Shared>,
+    idle: Arc<Mutex<Vec<Connection>>>,
     conn: Option<Connection>,
+    _permit: Permit,
 }
 
 impl Lent {
-    fn take(shared: Arc<Shared>) -> Self {
-        let conn = shared.idle.lock().pop();
-        Self { shared, conn }
+    fn take(idle: Arc<Mutex<Vec<Connection>>>, permit: Permit) -> Self {
+        let conn = idle.lock().pop();
+        Self { idle, conn, _permit: permit }
     }
 
     fn connection(&self) -> &Connection {
@@ -83,7 +97,6 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.shared.idle.lock().extend(self.conn.take());
-        self.shared.free.add_permits(1);
+        self.idle.lock().extend(self.conn.take());
     }
 }

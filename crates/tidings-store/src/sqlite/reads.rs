@@ -48,8 +48,7 @@ impl Store for SqliteStore {
     }
 
     async fn log_state(&self, tenant: &TenantId) -> Result<Option<LogState>, ReadError> {
-        let id = tenant.clone();
-        self.readers.read(move |conn| Ok(tenant::find(conn, &id)?.map(|tenant| tenant.log()))).await
+        self.readers.read_in(tenant, |_, tenant| Ok(tenant.log())).await
     }
 
     async fn events(
@@ -58,8 +57,7 @@ impl Store for SqliteStore {
         after: Seq,
         limit: PageLimit,
     ) -> Result<Option<EventPage>, ReadError> {
-        let id = tenant.clone();
-        self.readers.read(move |conn| with(conn, &id, |tenant| events(conn, tenant, after, limit))).await
+        self.readers.read_in(tenant, move |conn, tenant| events(conn, tenant, after, limit)).await
     }
 
     async fn job_events(
@@ -69,12 +67,8 @@ impl Store for SqliteStore {
         after: Seq,
         limit: PageLimit,
     ) -> Result<Option<EventPage>, ReadError> {
-        let id = tenant.clone();
-        let found = self
-            .readers
-            .read(move |conn| with(conn, &id, |tenant| job_events(conn, tenant, job, after, limit)))
-            .await?;
-        Ok(found.flatten())
+        let read = move |conn: &Connection, tenant: &Tenant| job_events(conn, tenant, job, after, limit);
+        Ok(self.readers.read_in(tenant, read).await?.flatten())
     }
 
     async fn event(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Event>, ReadError> {
@@ -84,40 +78,29 @@ impl Store for SqliteStore {
     }
 
     async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
-        let name = tenant.clone();
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &name, |tenant| {
-                    Ok(job_row::find(conn, tenant.key, &tenant.id, id)?.map(|found| found.job))
-                })
-            })
-            .await?;
-        Ok(found.flatten())
+        let read = move |conn: &Connection, tenant: &Tenant| {
+            Ok(job_row::find(conn, tenant.key, &tenant.id, id)?.map(|found| found.job))
+        };
+        Ok(self.readers.read_in(tenant, read).await?.flatten())
     }
 
     async fn jobs(&self, tenant: &TenantId, query: &JobQuery) -> Result<JobPage, ReadError> {
-        let (id, query) = (tenant.clone(), query.clone());
-        let page =
-            self.readers.read(move |conn| with(conn, &id, |tenant| jobs(conn, tenant, &query))).await?;
+        let query = query.clone();
+        let page = self.readers.read_in(tenant, move |conn, tenant| jobs(conn, tenant, &query)).await?;
         Ok(page.unwrap_or(JobPage { jobs: Vec::new(), next: None }))
     }
 
     async fn queues(&self, tenant: &TenantId) -> Result<Vec<QueueStats>, ReadError> {
-        let (id, now) = (tenant.clone(), self.clock.now());
-        let queues = self.readers.read(move |conn| with(conn, &id, |t| queues(conn, t.key, now))).await?;
+        let now = self.clock.now();
+        let queues = self.readers.read_in(tenant, move |conn, tenant| queues(conn, tenant.key, now)).await?;
         Ok(queues.unwrap_or_default())
     }
 
     async fn schedule(&self, tenant: &TenantId, name: &ScheduleName) -> Result<Option<Schedule>, ReadError> {
-        let (id, name) = (tenant.clone(), name.clone());
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &id, |tenant| schedule_row::find(conn, tenant.key, &tenant.id, &name))
-            })
-            .await?;
-        Ok(found.flatten())
+        let name = name.clone();
+        let read =
+            move |conn: &Connection, tenant: &Tenant| schedule_row::find(conn, tenant.key, &tenant.id, &name);
+        Ok(self.readers.read_in(tenant, read).await?.flatten())
     }
 
     async fn schedules(
@@ -126,13 +109,11 @@ impl Store for SqliteStore {
         after: Option<&ScheduleName>,
         limit: usize,
     ) -> Result<Vec<Schedule>, ReadError> {
-        let (id, after, limit) = (tenant.clone(), after.cloned(), sql_limit(limit));
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &id, |t| schedule_row::list(conn, t.key, &t.id, after.as_ref(), limit))
-            })
-            .await?;
+        let (after, limit) = (after.cloned(), sql_limit(limit));
+        let read = move |conn: &Connection, tenant: &Tenant| {
+            schedule_row::list(conn, tenant.key, &tenant.id, after.as_ref(), limit)
+        };
+        let found = self.readers.read_in(tenant, read).await?;
         Ok(found.unwrap_or_default())
     }
 
@@ -143,8 +124,7 @@ impl Store for SqliteStore {
     }
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, ReadError> {
-        let id = id.clone();
-        self.readers.read(move |conn| Ok(tenant::find(conn, &id)?.map(|tenant| tenant.record()))).await
+        self.readers.read_in(id, |_, tenant| Ok(tenant.record())).await
     }
 
     async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> Result<Vec<TenantRecord>, ReadError> {
@@ -162,16 +142,11 @@ impl Store for SqliteStore {
         before: Option<KeyId>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, ReadError> {
-        let tenant = tenant.cloned();
-        self.readers
-            .read(move |conn| match tenant {
-                None => keys(conn, None, before, limit),
-                Some(id) => {
-                    let found = with(conn, &id, |tenant| keys(conn, Some(tenant.key), before, limit))?;
-                    Ok(found.unwrap_or_default())
-                }
-            })
-            .await
+        let Some(tenant) = tenant else {
+            return self.readers.read(move |conn| keys(conn, None, before, limit)).await;
+        };
+        let read = move |conn: &Connection, tenant: &Tenant| keys(conn, Some(tenant.key), before, limit);
+        Ok(self.readers.read_in(tenant, read).await?.unwrap_or_default())
     }
 
     async fn revocations(&self, after: u64) -> Result<Vec<Revocation>, ReadError> {
