@@ -40,7 +40,7 @@ soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers and id
 	@. scripts/env && cargo build --locked -p tidings-cli && cargo build --release --locked -p tidings-cli
 	@. scripts/env && TIDINGS_SOAK=$(SOAK) cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 cluster::
 	@. scripts/env && TIDINGS_SOAK=$(SOAK) TIDINGS_BIN=$(CURDIR)/target/release/tidings \
-		cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 webhooks::sustained webhooks::many handshakes \
+		cargo test --release --locked -p tidings-tests --test it -- --nocapture --test-threads 1 webhooks::sustained webhooks::many handshakes \
 		busy soft_landing flood::of_ten_thousand
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-slow-peers target/release/tidings
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-idle target/release/tidings
