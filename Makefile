@@ -6,9 +6,10 @@ OPS_LISTEN ?= 127.0.0.1:9464
 # A developer's browsers, scripts and tests are one address.
 CONNECTIONS_PER_IP ?= 100
 SOAK ?= 600
+FUZZ ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt bench soak clean
+.PHONY: help run test lint fmt bench fuzz soak clean
 
 help: ## Print this list.
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,10 @@ bench: ## Run the benchmarks against their references (ARGS= goes to tidings-ben
 	@scripts/prepare bench
 	@. scripts/env && cargo build --release --locked -p tidings-cli -p tidings-bench
 	@target/release/tidings-bench $(or $(ARGS),all) --server target/release/tidings
+
+fuzz: ## Fuzz the guard, FUZZ= seconds (60) for each of its targets, guided by coverage.
+	@scripts/prepare fuzz
+	@FUZZ=$(FUZZ) scripts/fuzz
 
 soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers and idle clients for long, SOAK= seconds (600) under each fault and load, one after another.
 	@scripts/prepare test
