@@ -42,6 +42,8 @@ pub(crate) fn dispatcher(
 pub(crate) fn settings(config: &config::Webhooks) -> DispatcherConfig {
     DispatcherConfig {
         timeout: config.timeout.0,
+        connect_timeout: config.connect_timeout.0,
+        first_byte_timeout: config.first_byte_timeout.0.map(|span| span.0),
         retries: config.retries,
         rate_per_tenant: config.rate_per_tenant.0.map(|rate| rate.0),
         disable_after: config.disable_after.0,

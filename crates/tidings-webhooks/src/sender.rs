@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tidings_core::TenantId;
 use tidings_guard::Connector;
 use tokio::{
     task::AbortHandle,
@@ -26,6 +27,7 @@ mod http1;
 mod http2;
 mod permit;
 mod pool;
+mod shares;
 
 pub use attempt::{Attempt, RetryAfter};
 pub use destination::{Destination, DestinationError};
@@ -39,7 +41,8 @@ use pool::Pool;
 /// Bounds of the connections that are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderConfig {
-    /// Open at once to one host (scheme, name and port). Beyond it, sending is [`Busy`].
+    /// Open at once to one host (scheme, name and port). Beyond it, sending is [`Busy`], and for a tenant whose requests have as many
+    /// of them as are left.
     pub per_host_max: usize,
     /// Open at once to all. Beyond it idle ones are closed, and where there are none, sending is [`Busy`].
     pub connections_max: usize,
@@ -66,6 +69,8 @@ impl Default for SenderConfig {
 /// One message on its way to one destination.
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// On whose behalf: tenants that call one host share its connections.
+    pub tenant: &'a TenantId,
     pub destination: &'a Destination,
     /// From [`HeaderTemplate::stamp`].
     pub headers: HeaderMap,
@@ -140,7 +145,7 @@ impl Sender {
         };
         let head = (Instant::now() + request.timeouts.first_byte).min(whole);
         Ok(match connection {
-            Connection::Http1(connection, reused) => {
+            Connection::Http1(connection, reused, _using) => {
                 let (outcome, connection) = connection.exchange(request, head, whole).await;
                 if let Some(connection) = connection {
                     self.0.pool.put(request.destination.key(), connection, Instant::now());

@@ -11,6 +11,10 @@ use super::{ConfigError, Off, RateText, Secret, Span};
 pub struct Webhooks {
     /// For a whole attempt, where an endpoint sets no other.
     pub timeout: Span,
+    /// Of it, for looking the name up, connecting and TLS.
+    pub connect_timeout: Span,
+    /// Of it, from the request's first byte to the answer's head.
+    pub first_byte_timeout: Off<Span>,
     /// How often the `default` schedule tries again: 5s, 30s, 3m, 15m, 1h, 4h, 10h, 10h.
     pub retries: usize,
     /// First attempts of all a tenant's endpoints together.
@@ -43,6 +47,8 @@ impl Default for Webhooks {
     fn default() -> Self {
         Self {
             timeout: Span::secs(10),
+            connect_timeout: Span::secs(5),
+            first_byte_timeout: Off::OFF,
             retries: 3,
             rate_per_tenant: Off::at(RateText::per_minute(100)),
             disable_after: Span::secs(5 * 86_400),
@@ -66,8 +72,15 @@ impl Webhooks {
             }
         }
         let range = Span::secs(1)..=Span::secs(30);
-        if !range.contains(&self.timeout) {
-            return Err(ConfigError::invalid("webhooks.timeout", "must be 1s to 30s"));
+        let timeouts = [
+            ("timeout", Some(self.timeout)),
+            ("connect_timeout", Some(self.connect_timeout)),
+            ("first_byte_timeout", self.first_byte_timeout.0),
+        ];
+        for (key, span) in timeouts {
+            if span.is_some_and(|span| !range.contains(&span)) {
+                return Err(ConfigError::invalid(format!("webhooks.{key}"), "must be 1s to 30s"));
+            }
         }
         if self.retries > tidings_core::webhook::RetrySchedule::DEFAULT_MAX {
             let most = tidings_core::webhook::RetrySchedule::DEFAULT_MAX;
@@ -143,6 +156,8 @@ mod tests {
             with(|w| w.nat64 = vec!["10.0.0.0/8".into()]),
             with(|w| w.ports = "0".into()),
             with(|w| w.timeout = Span::secs(31)),
+            with(|w| w.connect_timeout = Span::secs(0)),
+            with(|w| w.first_byte_timeout = Off::at(Span::secs(31))),
             with(|w| w.retries = 9),
             with(|w| w.proxy_authorization = Some(Secret::new("x"))),
         ] {

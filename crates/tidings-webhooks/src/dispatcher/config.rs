@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tidings_core::Rate;
 
+use crate::sender::Timeouts;
+
 /// How deliveries are made. What an endpoint says for itself comes first.
 #[derive(Debug, Clone)]
 pub struct DispatcherConfig {
@@ -9,6 +11,10 @@ pub struct DispatcherConfig {
     pub version: &'static str,
     /// For one attempt, where the endpoint has no timeout of its own.
     pub timeout: Duration,
+    /// For looking the name up, connecting and TLS; the whole attempt's comes first where it is shorter.
+    pub connect_timeout: Duration,
+    /// From the request's first byte to the answer's head; `None`: what the whole attempt has.
+    pub first_byte_timeout: Option<Duration>,
     /// How many retries the schedule `default` has.
     pub retries: usize,
     /// How many first attempts a tenant gets on this node, all its endpoints together, what is replayed included;
@@ -41,6 +47,8 @@ impl Default for DispatcherConfig {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: None,
             retries: 3,
             rate_per_tenant: Some(Rate { count: 100, per: Duration::from_mins(1) }),
             in_flight_max: 1_024,
@@ -54,5 +62,37 @@ impl Default for DispatcherConfig {
             probe_every: Duration::from_mins(10),
             poll: Duration::from_secs(1),
         }
+    }
+}
+
+impl DispatcherConfig {
+    /// Of an endpoint's attempts, where it may have one of its `own` for the whole.
+    pub(super) fn timeouts(&self, own: Option<Duration>) -> Timeouts {
+        let whole = own.unwrap_or(self.timeout);
+        Timeouts {
+            connect: self.connect_timeout.min(whole),
+            first_byte: self.first_byte_timeout.unwrap_or(whole).min(whole),
+            whole,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_an_attempt_has_longer_than_the_whole() {
+        let seconds = |own: Option<u64>, config: &DispatcherConfig| {
+            let Timeouts { connect, first_byte, whole } = config.timeouts(own.map(Duration::from_secs));
+            [connect, first_byte, whole].map(|timeout| timeout.as_secs())
+        };
+        let config = DispatcherConfig::default();
+        assert_eq!(seconds(None, &config), [5, 10, 10]);
+        assert_eq!(seconds(Some(30), &config), [5, 30, 30]);
+        assert_eq!(seconds(Some(2), &config), [2, 2, 2]);
+        let config = DispatcherConfig { first_byte_timeout: Some(Duration::from_secs(3)), ..config };
+        assert_eq!(seconds(Some(30), &config), [5, 3, 30]);
+        assert_eq!(seconds(Some(2), &config), [2, 2, 2]);
     }
 }

@@ -100,18 +100,18 @@ impl Route {
         if keys.is_empty() {
             return Err(Unsigned);
         }
-        let whole = spec.timeout.unwrap_or(config.timeout);
         Ok(Self {
             endpoint: endpoint.id,
             tenant: endpoint.tenant.clone(),
             destination,
             template: HeaderTemplate::new(config.version, HeaderValue::from_static(JSON), &spec.headers),
             keys,
-            timeouts: Timeouts { connect: whole, first_byte: whole, whole },
+            timeouts: config.timeouts(spec.timeout),
         })
     }
 
-    /// One attempt, which waits where as many connections are open as there may be.
+    /// One attempt, which waits where as many connections are open as there may be: of its host for those of its own tenant at most, each
+    /// of which ends within its timeout.
     pub(super) async fn attempt(
         &self,
         sender: &Sender,
@@ -123,7 +123,7 @@ impl Route {
         loop {
             let headers = self.headers(message, clock.now(), &trace::begin(entropy));
             let (body, timeouts) = (message.body.clone(), self.timeouts);
-            match sender.send(Request { destination, headers, body, timeouts }).await {
+            match sender.send(Request { tenant: &self.tenant, destination, headers, body, timeouts }).await {
                 Ok(attempt) => return attempt,
                 Err(_busy) => tokio::time::sleep(PAUSE).await,
             }

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{Request, answer::Answer, failed::Failed, permit::Permit};
 
-/// Requests at a time on one connection; the peer may permit fewer, then they wait.
+/// Requests at a time on one connection, where the peer does not permit fewer.
 const STREAMS_MAX: usize = 100;
 /// Bytes of an answer's headers.
 const HEADERS_MAX: u32 = 16 * 1024;
@@ -80,7 +80,8 @@ impl Http2 {
     }
 
     pub(super) fn stream(self: &Arc<Self>) -> Option<Stream> {
-        let room = |streams| (streams < STREAMS_MAX).then_some(streams + 1);
+        let max = self.requests.current_max_send_streams().min(STREAMS_MAX);
+        let room = |streams| (streams < max).then_some(streams + 1);
         self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         Some(Stream(Arc::clone(self)))
     }

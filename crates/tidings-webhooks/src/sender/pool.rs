@@ -2,6 +2,7 @@ use std::{fmt, mem, net::SocketAddr, sync::Arc};
 
 use foldhash::HashMap;
 use parking_lot::Mutex;
+use tidings_core::TenantId;
 use tokio::time::Instant;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     http1::Http1,
     http2::{Http2, Stream},
     permit::Permit,
+    shares::{Shares, Using},
 };
 
 /// The connections that are open, counted by host. One lock, held for a look-up; nothing is closed under it.
@@ -30,6 +32,7 @@ struct Host {
     idle: Vec<Idle>,
     shared: Vec<Arc<Http2>>,
     open: usize,
+    shares: Shares,
 }
 
 struct Idle {
@@ -38,11 +41,11 @@ struct Idle {
 }
 
 /// What a request may go by.
-pub(super) enum Found {
-    Http1(Box<Http1>),
+pub(super) enum Found<'a> {
+    Http1(Box<Http1>, Using<'a>),
     Http2(Stream),
     /// Nothing yet, and room for one more.
-    Room(Permit),
+    Room(Permit, Using<'a>),
     Full,
 }
 
@@ -55,20 +58,25 @@ impl Pool {
         self.hosts.lock().open
     }
 
-    /// A kept connection whose peer is `permitted` still, unless `reuse` is not wanted; else room for a new one.
-    pub(super) fn find(
-        self: &Arc<Self>,
-        key: &Key,
+    /// A kept connection whose peer is `permitted` still, unless `reuse` is not wanted; else room for a new one. One for itself
+    /// alone only within the tenant's share.
+    pub(super) fn find<'a>(
+        self: &'a Arc<Self>,
+        (key, tenant): (&'a Key, &'a TenantId),
         reuse: bool,
         permitted: impl Fn(SocketAddr) -> bool,
-    ) -> Found {
+    ) -> Found<'a> {
         let (now, mut past) = (Instant::now(), Past::default());
         let mut hosts = self.hosts.lock();
         if let Some(host) = hosts.by_key.get_mut(key) {
             let fit = |since, born, peer| self.holds(since, born, now) && permitted(peer);
-            while let Some(Idle { connection, since }) = if reuse { host.idle.pop() } else { None } {
+            let admitted = host.shares.admit(tenant, self.config.per_host_max);
+            while let Some(Idle { connection, since }) =
+                if reuse && admitted { host.idle.pop() } else { None }
+            {
                 if fit(since, connection.born(), connection.peer()) {
-                    return Found::Http1(connection);
+                    host.shares.enter(tenant);
+                    return Found::Http1(connection, Using::new(self, key, tenant));
                 }
                 past.idle.push(connection);
             }
@@ -79,11 +87,19 @@ impl Pool {
             if let Some(stream) = host.shared.iter().filter(|_| reuse).find_map(Http2::stream) {
                 return Found::Http2(stream);
             }
+            if !admitted {
+                return Found::Full;
+            }
         }
-        self.room(&mut hosts, key, &mut past)
+        self.room(&mut hosts, (key, tenant), &mut past)
     }
 
-    fn room(self: &Arc<Self>, hosts: &mut Hosts, key: &Key, past: &mut Past) -> Found {
+    fn room<'a>(
+        self: &'a Arc<Self>,
+        hosts: &mut Hosts,
+        (key, tenant): (&'a Key, &'a TenantId),
+        past: &mut Past,
+    ) -> Found<'a> {
         // What was taken out is closed right after this.
         if hosts.open.saturating_sub(past.len()) >= self.config.connections_max && !hosts.evict(past) {
             return Found::Full;
@@ -93,8 +109,9 @@ impl Pool {
             return Found::Full;
         }
         host.open += 1;
+        host.shares.enter(tenant);
         hosts.open += 1;
-        Found::Room(Permit::new(self, key.clone()))
+        Found::Room(Permit::new(self, key.clone()), Using::new(self, key, tenant))
     }
 
     /// Keeps it for the next request, while there are fewer than may be idle.
@@ -124,12 +141,12 @@ impl Pool {
     pub(super) fn closed(&self, key: &Key) {
         let mut hosts = self.hosts.lock();
         hosts.open -= 1;
-        if let Some(host) = hosts.by_key.get_mut(key) {
-            host.open -= 1;
-            if host.open == 0 {
-                hosts.by_key.remove(key);
-            }
-        }
+        hosts.change(key, |host| host.open -= 1);
+    }
+
+    /// A request has done with the connection that it had to itself.
+    pub(super) fn leave(&self, key: &Key, tenant: &TenantId) {
+        self.hosts.lock().change(key, |host| host.shares.leave(tenant));
     }
 
     /// Closes what has been idle or open for too long.
@@ -176,10 +193,27 @@ impl Past {
 }
 
 impl Hosts {
-    /// Takes the connection that any host has had idle for longest.
+    /// Takes a connection that some host has idle, the one that it has had so for longest.
     fn evict(&mut self, past: &mut Past) -> bool {
-        let Some(host) = self.by_key.values_mut().find(|host| !host.idle.is_empty()) else { return false };
-        past.idle.push(host.idle.remove(0).connection);
-        true
+        for host in self.by_key.values_mut() {
+            if !host.idle.is_empty() {
+                past.idle.push(host.idle.remove(0).connection);
+                return true;
+            }
+            if let Some(at) = host.shared.iter().position(|shared| shared.idle_since().is_some()) {
+                past.shared.push(host.shared.remove(at));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets a host of which nothing is left.
+    fn change(&mut self, key: &Key, change: impl FnOnce(&mut Host)) {
+        let Some(host) = self.by_key.get_mut(key) else { return };
+        change(host);
+        if host.open == 0 && host.shares.is_empty() {
+            self.by_key.remove(key);
+        }
     }
 }

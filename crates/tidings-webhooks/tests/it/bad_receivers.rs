@@ -40,6 +40,16 @@ async fn one_that_never_accepts() {
     assert_eq!((attempt.status, attempt.failure), (None, Some(AttemptFailure::Timeout)));
 }
 
+/// It takes the connection and says nothing of TLS.
+#[tokio::test]
+async fn one_with_which_no_connection_comes_about() {
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", receiver.local_addr().unwrap());
+    let connect = Timeouts { connect: Duration::from_millis(200), ..PATIENT };
+    let attempt = Site::open().send(&url, connect).await;
+    assert_eq!((attempt.status, attempt.failure), (None, Some(AttemptFailure::Timeout)));
+}
+
 #[tokio::test]
 async fn one_that_is_not_there() {
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

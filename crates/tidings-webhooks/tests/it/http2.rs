@@ -78,6 +78,8 @@ struct Seen {
 enum Does {
     Answer(u16, usize),
     Hang,
+    /// Answers the first and hangs at the others, one at a time on a connection.
+    HangOneByOne,
     Reset(h2::Reason),
     /// Says that it goes away after this many, and takes no more.
     GoAway(usize),
@@ -94,7 +96,11 @@ fn http2(certificates: &Certificates, does: Does) -> (SocketAddr, Arc<Seen>) {
 }
 
 async fn connection(tls: Tls, does: Does, seen: Arc<Seen>) {
-    let Ok(mut connection) = h2::server::handshake(tls).await else { return };
+    let mut settings = h2::server::Builder::new();
+    if matches!(does, Does::HangOneByOne) {
+        settings.max_concurrent_streams(1);
+    }
+    let Ok(mut connection) = settings.handshake(tls).await else { return };
     let mut taken = 0;
     while let Some(Ok((request, respond))) = connection.accept().await {
         taken += 1;
@@ -119,12 +125,17 @@ async fn answer(
         body.extend_from_slice(&data);
         let _ = stream.flow_control().release_capacity(data.len());
     }
-    seen.requests.lock().unwrap().push((parts, body));
+    let count = {
+        let mut requests = seen.requests.lock().unwrap();
+        requests.push((parts, body));
+        requests.len()
+    };
     let (status, length) = match does {
         Does::Answer(status, length) => (status, length),
         Does::GoAway(_) => (200, 2),
         Does::Reset(reason) => return respond.send_reset(reason),
-        Does::Hang => std::future::pending().await,
+        Does::HangOneByOne if count == 1 => (200, 0),
+        Does::Hang | Does::HangOneByOne => std::future::pending().await,
     };
     let head = http::Response::builder().status(status).body(()).unwrap();
     let Ok(mut sending) = respond.send_response(head, false) else { return };
@@ -233,6 +244,47 @@ async fn what_a_receiver_does_not_answer_fails_and_is_not_asked_by_that_connecti
     for connections in 1..=2 {
         assert_eq!(site.send(&url, SHORT).await.failure, Some(AttemptFailure::Timeout));
         assert_eq!(seen.connections.load(Ordering::SeqCst), connections);
+    }
+}
+
+#[tokio::test]
+async fn where_the_receiver_takes_no_more_at_a_time_another_connection_does() {
+    let certificates = Certificates::new("IP:127.0.0.1");
+    let (addr, seen) = http2(&certificates, Does::HangOneByOne);
+    let (site, url) = (site(&certificates), format!("https://{addr}/"));
+    assert_eq!(site.send(&url, PATIENT).await.failure, None);
+    let came = || seen.requests.lock().unwrap().len();
+    let second = async {
+        while came() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let hanging = site.send(&url, PATIENT);
+        let heard = async {
+            while came() < 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            attempt = hanging => panic!("{attempt:?}"),
+            () = heard => {}
+        }
+    };
+    tokio::select! {
+        attempt = site.send(&url, PATIENT) => panic!("it waited behind the first: {attempt:?}"),
+        () = second => {}
+    }
+    assert_eq!(seen.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_new_host_takes_the_place_of_a_connection_that_nobody_uses() {
+    let certificates = Certificates::new("IP:127.0.0.1");
+    let config = SenderConfig { connections_max: 1, ..SenderConfig::default() };
+    let site = Site::with(config, Some(&certificates.authority()));
+    let hosts = [http2(&certificates, Does::Answer(200, 2)), http2(&certificates, Does::Answer(200, 2))];
+    for (addr, _) in hosts.iter().cycle().take(4) {
+        assert_eq!(site.send(&format!("https://{addr}/"), PATIENT).await.failure, None);
+        assert_eq!(site.sender.connections(), 1);
     }
 }
 

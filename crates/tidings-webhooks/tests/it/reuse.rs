@@ -68,21 +68,38 @@ async fn a_message_that_met_a_closing_connection_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_host_has_no_more_connections_than_its_bound() {
+async fn a_host_has_no_more_connections_than_its_bound_and_the_last_is_another_tenants() {
     let receiver = Receiver::start(|line| line.message().and_then(|()| line.hang()));
     let other = Receiver::answering(OK);
-    let site = Site::with(SenderConfig { per_host_max: 2, ..SenderConfig::default() }, None);
+    let site = Site::with(SenderConfig { per_host_max: 3, ..SenderConfig::default() }, None);
     let url = receiver.url();
-    let (held, rest) = (timeouts(3_000), async {
+    let held = timeouts(3_000);
+    let rest = async {
         while receiver.messages().len() < 2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(site.try_send(&url, BODY, PATIENT).await, Err(Busy));
+        assert_eq!(
+            site.try_send(&url, BODY, PATIENT).await,
+            Err(Busy),
+            "it has as many as are left, or more"
+        );
         assert_eq!(site.send(&other.url(), PATIENT).await.failure, None, "another host has its own");
-    });
-    let (first, second, ()) = tokio::join!(site.send(&url, held), site.send(&url, held), rest);
-    assert_eq!([first.failure, second.failure], [Some(AttemptFailure::Timeout); 2]);
-    assert_eq!((receiver.connections(), site.sender.connections()), (2, 1));
+        let globex = site.try_send_for("globex", &url, BODY, held);
+        let full = async {
+            while receiver.messages().len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(site.try_send_for("initech", &url, BODY, PATIENT).await, Err(Busy));
+        };
+        let (globex, ()) = tokio::join!(globex, full);
+        globex
+    };
+    let (first, second, globex) = tokio::join!(site.send(&url, held), site.send(&url, held), rest);
+    let all = [first, second, globex.unwrap()].map(|attempt| attempt.failure);
+    assert_eq!(all, [Some(AttemptFailure::Timeout); 3]);
+    assert_eq!((receiver.connections(), site.sender.connections()), (3, 1));
+    // They are given back.
+    assert_eq!(site.send(&url, SHORT).await.failure, Some(AttemptFailure::Timeout));
 }
 
 #[tokio::test]

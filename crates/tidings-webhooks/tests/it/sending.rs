@@ -93,6 +93,7 @@ async fn what_the_guard_refuses_is_not_sent() {
         let destination =
             tidings_webhooks::sender::Destination::new(policy.judge_url(&receiver.url()).unwrap()).unwrap();
         let request = tidings_webhooks::sender::Request {
+            tenant: &"acme".parse().unwrap(),
             destination: &destination,
             headers: crate::site::headers(),
             body: bytes::Bytes::from_static(BODY),

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tidings_core::webhook::Headers;
+use tidings_core::{TenantId, webhook::Headers};
 use tidings_guard::{Connector, ConnectorConfig, Dns, DnsConfig, Policy};
 use tidings_webhooks::sender::{
     Attempt, Busy, Destination, HeaderTemplate, Request, Sender, SenderConfig, Stamp, Timeouts,
@@ -52,8 +52,19 @@ impl Site {
         body: &'static [u8],
         timeouts: Timeouts,
     ) -> Result<Attempt, Busy> {
-        let destination = self.destination(url);
+        self.try_send_for("acme", url, body, timeouts).await
+    }
+
+    pub(crate) async fn try_send_for(
+        &self,
+        tenant: &str,
+        url: &str,
+        body: &'static [u8],
+        timeouts: Timeouts,
+    ) -> Result<Attempt, Busy> {
+        let (tenant, destination) = (TenantId::new(tenant).unwrap(), self.destination(url));
         let request = Request {
+            tenant: &tenant,
             destination: &destination,
             headers: headers(),
             body: Bytes::from_static(body),

@@ -1,0 +1,91 @@
+//! Whose requests have a host's connections.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use tidings_core::TenantId;
+
+use super::{destination::Key, pool::Pool};
+
+/// The requests that have one of a host's connections to themselves, or are making one.
+///
+/// A tenant gets another only while it has fewer than are left: so one that takes all that it can get has half of them, and there is
+/// always room for one that has none.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    all: usize,
+    by_tenant: HashMap<TenantId, usize>,
+}
+
+impl Shares {
+    pub(super) fn admit(&self, tenant: &TenantId, max: usize) -> bool {
+        let has = self.by_tenant.get(tenant).copied().unwrap_or_default();
+        has < max.saturating_sub(self.all)
+    }
+
+    pub(super) fn enter(&mut self, tenant: &TenantId) {
+        self.all += 1;
+        match self.by_tenant.get_mut(tenant) {
+            Some(has) => *has += 1,
+            None => drop(self.by_tenant.insert(tenant.clone(), 1)),
+        }
+    }
+
+    pub(super) fn leave(&mut self, tenant: &TenantId) {
+        self.all -= 1;
+        if let Some(has) = self.by_tenant.get_mut(tenant) {
+            *has -= 1;
+            if *has == 0 {
+                self.by_tenant.remove(tenant);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all == 0
+    }
+}
+
+/// A request's part in its tenant's share, until it is dropped: never under the pool's lock, which it takes.
+#[derive(Debug)]
+pub(super) struct Using<'a> {
+    pool: &'a Pool,
+    key: &'a Key,
+    tenant: &'a TenantId,
+}
+
+impl<'a> Using<'a> {
+    pub(super) fn new(pool: &'a Arc<Pool>, key: &'a Key, tenant: &'a TenantId) -> Self {
+        Self { pool, key, tenant }
+    }
+}
+
+impl Drop for Using<'_> {
+    fn drop(&mut self) {
+        self.pool.leave(self.key, self.tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greedy_tenant_leaves_room_for_the_others() {
+        let (mut shares, tenants) =
+            (Shares::default(), ["a", "b", "c"].map(|t| TenantId::new(t).expect("valid")));
+        let mut take_all = |tenant: &TenantId| {
+            let mut count = 0;
+            while shares.admit(tenant, 12) {
+                shares.enter(tenant);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(tenants.each_ref().map(&mut take_all), [6, 3, 2]);
+        for (tenant, count) in tenants.iter().zip([6, 3, 2]) {
+            (0..count).for_each(|_| shares.leave(tenant));
+        }
+        assert!(shares.is_empty() && shares.by_tenant.is_empty());
+    }
+}
