@@ -137,6 +137,8 @@ impl App {
         let LiveConfig { lag, slow_clients, .. } = config.to_live();
         self.0.hub.limit_lag(lag, slow_clients);
         self.0.delivery.configure(config.to_delivery());
+        self.0.store.limit_jobs(config.jobs.limits());
+        self.0.desk.limit(config.jobs.concurrency.keys().cloned().collect());
         Ok(())
     }
 

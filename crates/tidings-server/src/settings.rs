@@ -20,13 +20,14 @@ impl Settings {
     }
 
     /// Takes over what may change while the server runs: limits, how live connections are kept and how long events are,
-    /// allow-lists, the drain, the log filter and issuers' keys. The rest stays as it was at the start.
+    /// how many jobs of a type run, allow-lists, the drain, the log filter and issuers' keys. The rest stays as it was at the start.
     pub(crate) fn reload(&self, new: &Config) {
         let mut next = Config::clone(&self.get());
         next.limits = new.limits.clone();
         next.live = new.live.clone();
         next.drain = new.drain.clone();
         next.retention = new.retention.clone();
+        next.jobs.concurrency.clone_from(&new.jobs.concurrency);
         next.cors = new.cors.clone();
         next.auth = new.auth.clone();
         next.webhooks = new.webhooks.clone();

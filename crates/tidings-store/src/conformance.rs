@@ -100,6 +100,7 @@ pub const CASES: &[Case] = cases! {
         claims_of_few_tenants_do_not_turn_others_back,
         a_claim_reaches_its_tenants_and_types_alone,
         limited_types_run_no_more_than_allowed,
+        limits_of_types_change_while_jobs_run,
         no_job_is_leased_twice,
         a_suspended_tenants_jobs_stay,
         a_job_can_be_leased_in_the_commit_that_makes_it,

@@ -14,6 +14,7 @@
 mod archive;
 mod cluster;
 mod command;
+mod concurrency;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;

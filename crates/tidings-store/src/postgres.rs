@@ -46,15 +46,15 @@ mod url;
 mod webhooks;
 mod write;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use tidings_core::{Entropy, JobType, TenantId, Timestamp};
+use tidings_core::{Entropy, TenantId, Timestamp};
 
 pub use config::{PostgresConfig, StoreClock};
 pub use url::UrlError;
 
-use crate::{OpenError, Schema};
+use crate::{OpenError, Schema, concurrency::Concurrency};
 use codec::Id;
 use commit::{Recent, Turns};
 use fault::Fault;
@@ -82,7 +82,7 @@ struct Inner {
     lanes: Lanes,
     time: StoreTime,
     entropy: Arc<dyn Entropy>,
-    concurrency: HashMap<JobType, u32>,
+    concurrency: Concurrency,
     turns: Turns,
     recent: Recent,
     history: Arc<History>,
@@ -121,7 +121,7 @@ impl PostgresStore {
             work,
             time,
             entropy,
-            concurrency: config.concurrency,
+            concurrency: Concurrency::new(config.concurrency),
             turns: Turns::default(),
             recent: Recent::default(),
             history,

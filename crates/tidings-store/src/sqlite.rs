@@ -39,7 +39,7 @@ use std::{
 use parking_lot::Mutex;
 use tidings_core::{Clock, Entropy, JobType};
 
-use crate::{Batch, CommitError, Committed, OpenError, Schema};
+use crate::{Batch, CommitError, Committed, OpenError, Schema, concurrency::Concurrency};
 use folder::Folder;
 use readers::Readers;
 use txn::Memory;
@@ -89,6 +89,7 @@ pub struct SqliteStore {
     /// One beside them: whether the store answers is no matter of how much is read.
     probe: Readers,
     writer: Seat,
+    concurrency: Concurrency,
     clock: Arc<dyn Clock>,
 }
 
@@ -106,10 +107,12 @@ impl SqliteStore {
         let noted = open::reconcile(&mut conn, &folder, &*clock, &*entropy)?;
         let readers = Readers::open(&path, config.readers)?;
         let probe = Readers::open(&path, 1)?;
+        let concurrency = Concurrency::new(config.concurrency);
         let writer = Seat::new(Writer {
             conn,
             folder,
-            config,
+            on_fatal: config.on_fatal,
+            concurrency: concurrency.clone(),
             clock: Arc::clone(&clock),
             entropy,
             memory: Memory::default(),
@@ -120,7 +123,7 @@ impl SqliteStore {
             failed: false,
         });
         let upkeep = Mutex::new(Some(Upkeep::start(open::maintainer(&path)?, writer.clone())?));
-        Ok(Self { upkeep, readers, probe, writer, clock })
+        Ok(Self { upkeep, readers, probe, writer, concurrency, clock })
     }
 
     /// How far the schema in a data folder is; changes nothing, and takes no lock. Blocks on the disk.

@@ -1,9 +1,9 @@
 //! Stores for tests of what stands on one: a test writes the part that it is about.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
-use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, TenantId};
+use tidings_core::{Event, Job, JobId, JobType, KeyId, Schedule, ScheduleName, Seq, TenantId};
 
 use crate::{
     Batch, Beat, Cluster, ClusterError, CommitError, Committed, Duty, EventPage, JobPage, JobQuery,
@@ -71,6 +71,12 @@ impl<S: StandIn> Store for S {
 
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         StandIn::commit(self, lane, batch).await
+    }
+
+    fn limit_jobs(&self, concurrency: HashMap<JobType, u32>) {
+        if let Ok(rest) = self.rest() {
+            rest.limit_jobs(concurrency);
+        }
     }
 
     fn cluster(&self) -> Option<&dyn Cluster> {

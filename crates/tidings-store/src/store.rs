@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
-use tidings_core::{Event, Job, JobId, KeyId, Schedule, ScheduleName, Seq, TenantId};
+use tidings_core::{Event, Job, JobId, JobType, KeyId, Schedule, ScheduleName, Seq, TenantId};
 
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
@@ -32,6 +32,10 @@ pub trait Store: Send + Sync + 'static {
     /// It may block its thread: the journal gives each lane a thread of its own. The batch stays the
     /// caller's, which gives the parts of a rejected one again.
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError>;
+
+    /// From the next batch on, at most so many jobs of a type run at once in each tenant; of a type that is not named, any number. What
+    /// runs already goes on.
+    fn limit_jobs(&self, concurrency: HashMap<JobType, u32>);
 
     /// What the servers on this database share, where it is not this process's alone.
     fn cluster(&self) -> Option<&dyn Cluster> {

@@ -21,7 +21,7 @@ pub(crate) async fn store(config: &Config, world: &World) -> Result<Arc<dyn Stor
 
 async fn sqlite(config: &Config, world: &World) -> Result<Arc<dyn Store>, StartError> {
     let mut sqlite = SqliteConfig::new(&config.server.data);
-    sqlite.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
+    sqlite.concurrency = config.jobs.limits();
     let World { clock, pooled, .. } = world.clone();
     Ok(Arc::new(blocking(move || SqliteStore::open(sqlite, clock, pooled)).await?))
 }
@@ -52,7 +52,7 @@ pub(crate) fn postgres_config(config: &Config, url: &SecretString) -> PostgresCo
     postgres.lanes = config.postgres.lanes;
     postgres.connect_timeout = config.postgres.connect_timeout.0;
     postgres.statement_timeout = config.postgres.statement_timeout.0;
-    postgres.concurrency = config.jobs.concurrency.iter().map(|(k, v)| (k.clone(), *v)).collect();
+    postgres.concurrency = config.jobs.limits();
     postgres
 }
 

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::JobType;
@@ -113,7 +116,7 @@ pub struct Jobs {
     pub lease: Span,
     /// How many progress events of one job are written; the newest report wins.
     pub progress_rate: RateText,
-    /// How many jobs of a type one tenant may have running.
+    /// How many jobs of a type one tenant may have running. SIGHUP reloads it.
     pub concurrency: BTreeMap<JobType, u32>,
 }
 
@@ -124,6 +127,11 @@ impl Default for Jobs {
 }
 
 impl Jobs {
+    /// `concurrency` as stores take it.
+    pub(crate) fn limits(&self) -> HashMap<JobType, u32> {
+        self.concurrency.iter().map(|(job_type, most)| (job_type.clone(), *most)).collect()
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.lease.0.as_millis() < 500 || self.lease > Span::secs(86_400) {
             return Err(ConfigError::invalid("jobs.lease", "must be from 500ms to 1d"));

@@ -30,14 +30,14 @@ struct Shared {
     groups: Mutex<Groups>,
     /// The earliest time at which a group has something due moved forward.
     due_moved: Notify,
-    /// Types whose running jobs are limited: each that ends makes room for another.
-    limited: Vec<JobType>,
 }
 
 #[derive(Debug, Default)]
 struct Groups {
     list: Vec<Group>,
     next_place: u64,
+    /// Types whose running jobs are limited: each that ends makes room for another.
+    limited: Vec<JobType>,
 }
 
 /// The places of one interest, oldest first.
@@ -72,7 +72,14 @@ pub(crate) struct Place {
 impl Desk {
     /// `limited` are the types of which a tenant may have only so many running.
     pub(crate) fn new(limited: Vec<JobType>) -> Self {
-        Self(Arc::new(Shared { limited, ..Shared::default() }))
+        let groups = Mutex::new(Groups { limited, ..Groups::default() });
+        Self(Arc::new(Shared { groups, ..Shared::default() }))
+    }
+
+    /// The same from now on. Everyone looks again, since there may be room now. Call it when the store knows the limits.
+    pub(crate) fn limit(&self, limited: Vec<JobType>) {
+        self.0.groups.lock().limited = limited;
+        self.ring_all();
     }
 
     /// Takes a place and starts looking.
@@ -107,7 +114,7 @@ impl Desk {
                 Some(_) => groups.wake_one(&event.tenant, &job.job_type),
                 None => {}
             }
-            if ends_lease(&event.fact.event_type) && self.0.limited.contains(&job.job_type) {
+            if ends_lease(&event.fact.event_type) && groups.limited.contains(&job.job_type) {
                 groups.wake_one(&event.tenant, &job.job_type);
             }
         }
@@ -150,7 +157,7 @@ impl Desk {
         }
     }
 
-    /// Wakes everyone: the server is stopping, or a tenant has come back.
+    /// Wakes everyone: the server is stopping, a tenant has come back, or limits have changed.
     pub(crate) fn ring_all(&self) {
         for entry in self.0.groups.lock().list.iter_mut().flat_map(|g| &mut g.places) {
             entry.wake();

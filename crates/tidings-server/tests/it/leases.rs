@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::site::{As, PATIENCE, Site};
+use crate::site::{As, PATIENCE, Site, configured};
 
 fn wanted(types: &[&str], max: u32, wait_s: u32) -> Value {
     json!({"worker": "w", "types": types, "max": max, "wait_s": wait_s})
@@ -321,6 +321,35 @@ async fn a_job_of_the_workers_own_waits_for_room_like_any_other() {
     let lease = first["leases"][0]["lease"].as_str().expect("a lease");
     site.act(&format!("/api/v1/leases/{lease}/complete"), &who).await.ok(200);
     site.post("/api/v1/leases", &who, &body).await.ok(200);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn a_reload_gives_waiting_workers_the_room_that_it_makes() {
+    let site = Site::with(&["jobs.concurrency.export=1"]).await;
+    let who = site.operator("acme");
+    for _ in 0..3 {
+        site.enqueue(&who, json!({"type": "export"})).await;
+    }
+    site.lease(&who, "export").await;
+    let ask = wanted(&["export"], 1, 60);
+    let mut poll = Box::pin(site.post("/api/v1/leases", &who, &ask));
+    let waits = timeout(Duration::from_millis(300), &mut poll).await;
+    assert!(waits.is_err(), "one runs, as many as may: {waits:?}");
+    let reload = |settings: &[&str]| site.app.reload(&configured(site.folder(), settings)).expect("reloads");
+    reload(&["jobs.concurrency.export=2"]);
+    let leases = timeout(PATIENCE, poll).await.expect("there is room").ok(200);
+    assert_eq!(leases["leases"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        site.post("/api/v1/leases", &who, &wanted(&["export"], 1, 0)).await.ok(200),
+        json!({"leases": []})
+    );
+    reload(&[]);
+    site.lease(&who, "export").await;
+    // Another key of the section takes a restart, and changes nothing of this one.
+    reload(&["jobs.concurrency.export=1", "jobs.lease=10s"]);
+    let body = json!({"worker": "w", "job": {"type": "export"}});
+    assert_eq!(site.post("/api/v1/leases", &who, &body).await.problem(429), "jobs-limited");
     site.close().await;
 }
 

@@ -120,6 +120,38 @@ pub(super) async fn limited_types_run_no_more_than_allowed(world: World) {
     assert_eq!(tenants_of(&next), [job.tenant.as_str()], "a place is free in that tenant alone");
 }
 
+pub(super) async fn limits_of_types_change_while_jobs_run(world: World) {
+    let claimed = async |job_type: &str| world.claim(one("acme"), &[job_type], 100).await.leases;
+    let limit = |job_type: &str, most: u32| {
+        world.store.limit_jobs([(super::world::job_type(job_type), most)].into());
+    };
+    world.enqueue_all("acme", (0..6).map(|_| of_type(LIMITED)).collect()).await;
+    world.enqueue_all("acme", (0..3).map(|_| work()).collect()).await;
+    assert_eq!(claimed(LIMITED).await.len(), LIMIT as usize);
+    let running = claimed("work").await;
+    assert_eq!(running.len(), 3);
+    limit(LIMITED, LIMIT + 1);
+    let more = claimed(LIMITED).await;
+    assert_eq!(more.len(), 1, "raised by one");
+    // Of a type that was not limited, all that run already count.
+    limit("work", 3);
+    world.enqueue_all("acme", (0..2).map(|_| work()).collect()).await;
+    assert!(claimed("work").await.is_empty());
+    world.complete("acme", running[0].job.id, running[0].job.lease_no).await.expect("held");
+    assert_eq!(claimed("work").await.len(), 1);
+    let rest = claimed(LIMITED).await;
+    assert_eq!(rest.len(), 3, "the other is limited no more");
+    // Lowered below what runs: none is taken from anybody, and none is given.
+    limit(LIMITED, 1);
+    world.enqueue("acme", of_type(LIMITED)).await;
+    assert!(claimed(LIMITED).await.is_empty());
+    world.complete("acme", rest[0].job.id, rest[0].job.lease_no).await.expect("held");
+    assert!(claimed(LIMITED).await.is_empty(), "five run");
+    world.store.limit_jobs(std::collections::HashMap::new());
+    assert_eq!(claimed(LIMITED).await.len(), 1);
+    assert_eq!(claimed("work").await.len(), 1);
+}
+
 pub(super) async fn no_job_is_leased_twice(world: World) {
     world.enqueue_all("acme", (0..30).map(|_| work()).collect()).await;
     let mut seen = HashSet::new();

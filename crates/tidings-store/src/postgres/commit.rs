@@ -159,7 +159,7 @@ impl Inner {
 
     fn decider(&self, looked: Looked) -> Decider<'_> {
         let at = Moment { now: self.time.now(), entropy: &*self.entropy };
-        Decider { limits: &self.concurrency, looked, plan: Plan::default(), rejections: Vec::new(), at }
+        Decider { limits: self.concurrency.now(), looked, plan: Plan::default(), rejections: Vec::new(), at }
     }
 
     async fn write(&self, lane: usize, plan: &Plan) -> Result<Written, CommitError> {

@@ -1,6 +1,6 @@
 //! Reading: each call is one statement of at most a page.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use tidings_core::{Epoch, Event, Grant, Job, JobId, JobType, KeyId, Schedule, ScheduleName, Seq, TenantId};
@@ -37,6 +37,10 @@ impl Store for PostgresStore {
 
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         self.0.commit(lane, &batch.commands).await
+    }
+
+    fn limit_jobs(&self, concurrency: HashMap<JobType, u32>) {
+        self.0.concurrency.set(concurrency);
     }
 
     fn cluster(&self) -> Option<&dyn Cluster> {

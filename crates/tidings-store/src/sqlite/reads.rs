@@ -1,6 +1,6 @@
 //! Reading: each call is one read transaction of at most a page.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
@@ -29,6 +29,10 @@ const REVOCATIONS_MAX: i64 = 1_000;
 impl Store for SqliteStore {
     async fn commit(&self, _lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         self.commit_batch(batch)
+    }
+
+    fn limit_jobs(&self, concurrency: HashMap<JobType, u32>) {
+        self.concurrency.set(concurrency);
     }
 
     async fn close(&self) {

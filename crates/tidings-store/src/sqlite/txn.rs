@@ -10,7 +10,7 @@ use tidings_core::{
 };
 
 use super::{
-    SqliteConfig, event_row,
+    event_row,
     fault::Stop,
     job_row::{self, Before, JobKey, Stored},
     tenant::{Tenant, TenantKey, Tenants},
@@ -25,6 +25,8 @@ pub(super) struct Memory {
     pub(super) last_job_key: JobKey,
     /// How many jobs of each limited type run in each tenant; read when first asked for.
     pub(super) running: Option<Running>,
+    /// How many may.
+    pub(super) limits: Arc<HashMap<JobType, u32>>,
     /// Which tenant each kind of claim served last.
     pub(super) rotation: HashMap<u64, TenantKey, RandomState>,
     /// Where the next piece of retention goes on.
@@ -38,6 +40,14 @@ impl Memory {
         self.tenants.forget_all();
         self.last_job_key = 0;
         self.running = None;
+    }
+
+    /// Jobs of a type that was not limited have not been counted.
+    pub(super) fn limited_by(&mut self, limits: Arc<HashMap<JobType, u32>>) {
+        if !Arc::ptr_eq(&self.limits, &limits) {
+            self.limits = limits;
+            self.running = None;
+        }
     }
 
     pub(super) fn next_job_key(&mut self, conn: &Connection) -> Result<JobKey> {
@@ -58,7 +68,6 @@ impl Memory {
 pub(super) struct Txn<'c> {
     pub(super) conn: &'c Connection,
     pub(super) memory: &'c mut Memory,
-    pub(super) config: &'c SqliteConfig,
     pub(super) entropy: &'c dyn Entropy,
     pub(super) now: Timestamp,
     pub(super) events: Vec<Arc<Event>>,
@@ -69,12 +78,11 @@ impl<'c> Txn<'c> {
     pub(super) fn new(
         conn: &'c Connection,
         memory: &'c mut Memory,
-        config: &'c SqliteConfig,
         entropy: &'c dyn Entropy,
         now: Timestamp,
     ) -> Result<Self> {
         let insert_event = conn.prepare_cached(event_row::INSERT)?;
-        Ok(Self { conn, memory, config, entropy, now, events: Vec::new(), insert_event })
+        Ok(Self { conn, memory, entropy, now, events: Vec::new(), insert_event })
     }
 
     pub(super) fn moment(&self) -> Moment<'c> {
@@ -161,7 +169,7 @@ impl<'c> Txn<'c> {
 
     fn count_running(&mut self, tenant: TenantKey, job_type: &JobType, before: StateName, after: StateName) {
         let (was, is) = (before == StateName::Running, after == StateName::Running);
-        if was == is || !self.config.concurrency.contains_key(job_type) {
+        if was == is || !self.memory.limits.contains_key(job_type) {
             return;
         }
         if let Some(running) = &mut self.memory.running {

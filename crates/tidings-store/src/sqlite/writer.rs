@@ -7,13 +7,12 @@ use rusqlite::{Connection, config::DbConfig, params};
 use tidings_core::{Clock, Entropy, Event, Timestamp};
 
 use super::{
-    SqliteConfig,
     fault::{Fault, Stop},
     folder::{Folder, Sidecar},
     open,
     txn::{Memory, Txn},
 };
-use crate::{Batch, CommandError, CommitError, Committed, Outcome};
+use crate::{Batch, CommandError, CommitError, Committed, Outcome, concurrency::Concurrency};
 
 /// How often the database and its sidecar note that the store is alive.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,7 +46,9 @@ impl Seat {
 pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) folder: Folder,
-    pub(super) config: SqliteConfig,
+    /// Called when the database can no longer be trusted.
+    pub(super) on_fatal: fn(&str),
+    pub(super) concurrency: Concurrency,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) memory: Memory,
@@ -69,6 +70,7 @@ impl Writer {
             return Err(CommitError::Unavailable("the database failed before".into()));
         }
         self.memory.tenants.trim();
+        self.memory.limited_by(self.concurrency.now());
         let now = self.clock.now();
         let tick = self.tick_due(now);
         match self.transact(batch, now, tick) {
@@ -97,8 +99,7 @@ impl Writer {
         if let Some(tick) = tick {
             write_tick(conn, tick, outage)?;
         }
-        let (outcomes, events) =
-            Self::execute(conn, &mut self.memory, &self.config, &*self.entropy, now, batch)?;
+        let (outcomes, events) = Self::execute(conn, &mut self.memory, &*self.entropy, now, batch)?;
         let epochs = self.memory.tenants.write_counters(conn)?;
         conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(Committed { outcomes, events, epochs })
@@ -108,12 +109,11 @@ impl Writer {
     fn execute(
         conn: &Connection,
         memory: &mut Memory,
-        config: &SqliteConfig,
         entropy: &dyn Entropy,
         now: Timestamp,
         batch: &Batch,
     ) -> rusqlite::Result<(Vec<Result<Outcome, CommandError>>, Vec<Arc<Event>>)> {
-        let mut txn = Txn::new(conn, memory, config, entropy, now)?;
+        let mut txn = Txn::new(conn, memory, entropy, now)?;
         let mut outcomes = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
             outcomes.push(match txn.apply(command) {
@@ -146,10 +146,7 @@ impl Writer {
             }
         }
         self.failed = true;
-        (self.config.on_fatal)(&format!(
-            "the database in {} failed: {error}",
-            self.folder.database().display()
-        ));
+        (self.on_fatal)(&format!("the database in {} failed: {error}", self.folder.database().display()));
         CommitError::Unknown(error.to_string())
     }
 

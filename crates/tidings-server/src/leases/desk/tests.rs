@@ -139,6 +139,18 @@ async fn an_end_makes_room_only_where_room_is_limited() {
 }
 
 #[tokio::test]
+async fn who_waits_looks_again_when_limits_change() {
+    let desk = Desk::default();
+    let waiting = place(&desk, "acme", &["slow"]);
+    assert!(!rung(&waiting).await);
+    desk.limit(vec!["slow".parse().expect("valid")]);
+    assert!(rung(&waiting).await);
+    assert!(!rung(&waiting).await);
+    desk.committed(&[event("acme", EventType::JOB_COMPLETED, "slow", "{}")]);
+    assert!(rung(&waiting).await, "it is limited now");
+}
+
+#[tokio::test]
 async fn a_turn_goes_to_another_interest_where_nobody_shares_its_own() {
     let desk = Desk::default();
     let (first, second) = (place(&desk, "acme", &["a", "b"]), place(&desk, "acme", &["a"]));

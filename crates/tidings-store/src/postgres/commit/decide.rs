@@ -1,7 +1,7 @@
 //! What each command comes to, given what was looked at: units of one plan, and how to answer from what becomes
 //! of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tidings_core::{JobType, TenantId, job::Moment};
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{Command, CommandError, Idempotency, Maintain, Operation, TenantState, transition};
 
 pub(super) struct Decider<'a> {
-    pub(super) limits: &'a HashMap<JobType, u32>,
+    pub(super) limits: Arc<HashMap<JobType, u32>>,
     pub(super) looked: Looked,
     pub(super) plan: Plan,
     /// Rows of the outbox that can be nothing.

@@ -136,8 +136,9 @@ impl Inner {
     }
 
     async fn look_for_claim(&self, claim: &Claim, spare: usize) -> Result<Candidates, Fault> {
+        let limits = self.concurrency.now();
         let mut types: Vec<(&JobType, Option<u32>)> =
-            claim.types.iter().map(|t| (t, self.concurrency.get(t).copied())).collect();
+            claim.types.iter().map(|t| (t, limits.get(t).copied())).collect();
         types.sort_unstable();
         types.dedup();
         let after = self.turns.last(claim);

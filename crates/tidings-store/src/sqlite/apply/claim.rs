@@ -177,7 +177,7 @@ impl Txn<'_> {
              ORDER BY priority DESC, run_at, key LIMIT ?",
         )?;
         for job_type in types {
-            let limit = match self.config.concurrency.get(job_type) {
+            let limit = match self.memory.limits.get(job_type).copied() {
                 None => limit,
                 Some(most) => limit.min(most.saturating_sub(self.running(line.tenant, job_type)?) as usize),
             };

@@ -50,7 +50,7 @@ impl Txn<'_> {
     ) -> Result<Outcome, Stop> {
         let key = self.writable(tenant, create)?;
         let job_type = &new.spec.job_type;
-        let most = self.config.concurrency.get(job_type).copied();
+        let most = self.memory.limits.get(job_type).copied();
         if let Some(most) = most
             && self.running(key, job_type)? >= most
         {
