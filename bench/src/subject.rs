@@ -51,9 +51,10 @@ impl Shared {
 }
 
 /// The load is one user at one address.
-const ROOMY: [&str; 12] = [
+const ROOMY: [&str; 13] = [
     "limits.connections=20000",
     "limits.connections_per_ip=off",
+    "limits.listener_connections_per_ip=off",
     "limits.upgrades_per_ip=off",
     "limits.connections_per_user=off",
     "limits.requests_per_tenant=off",

@@ -75,6 +75,26 @@ impl RawJson {
         self.0.is_empty()
     }
 
+    /// How many arrays and objects enclose one another where it is deepest.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+        for byte in &self.0 {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = in_string,
+                b'"' => in_string = !in_string,
+                _ if in_string => {}
+                b'{' | b'[' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        deepest
+    }
+
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_slice(&self.0).expect("JSON text was validated when it was made")
     }
@@ -203,6 +223,19 @@ mod tests {
         let deep = |n| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(RawJson::parse(&deep(64)).is_ok());
         assert_eq!(RawJson::parse(&deep(65)), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn depth_is_where_brackets_enclose_most() {
+        for (text, depth) in [
+            ("1", 0),
+            ("\"[[[\"", 0),
+            ("[]", 1),
+            (r#"[{"a\"[[":"\\"},[[]],{}]"#, 3),
+            (r#"{"a":{"b":{}},"c":[1]}"#, 3),
+        ] {
+            assert_eq!(RawJson::parse(text).expect("valid").depth(), depth, "{text}");
+        }
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

@@ -113,9 +113,11 @@ impl App {
         let parts = &self.0;
         let live = parts.hub.stats();
         let gauges = &parts.metrics.live;
-        let limit = parts.settings.get().limits.lag.0;
-        gauges.utilization.set(limit.map_or(0.0, |limit| live.largest_lag as f64 / limit as f64));
-        gauges.connections_max.set(parts.settings.get().limits.connections as i64);
+        let limits = parts.settings.get().limits.clone();
+        gauges.utilization.set(limits.lag.0.map_or(0.0, |limit| live.largest_lag as f64 / limit as f64));
+        gauges.connections_max.set(limits.connections as i64);
+        parts.metrics.http.in_flight_max.set(limits.requests_in_flight as i64);
+        parts.metrics.listener.takes(limits.listener_connections);
         gauges.feeds.set(live.feeds as i64);
         gauges.stale_feeds.set(live.stale_feeds as i64);
         parts.metrics.bus.set(&parts.hub.bus(), parts.hub.unconfirmed_for());

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use tidings_core::{StrictObject, format_duration};
+use tidings_core::{JsonError, RawJson, StrictObject, format_duration};
 
 use crate::{
     config::Limits,
@@ -249,7 +249,34 @@ fn unfit(mut path: String, message: &str) -> Problem {
     if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         path = format!("{path}.{name}");
     }
+    if message == JsonError::TooDeep.to_string() {
+        return too_deep(&path, RawJson::DEPTH_MAX);
+    }
     invalid(&path, in_words(message))
+}
+
+fn too_deep(path: &str, max: usize) -> Problem {
+    invalid(path, format_args!("the JSON is nested deeper than {max} levels (limits.json_depth)"))
+        .with("limit", "limits.json_depth")
+}
+
+/// Refuses an event's data, a job's payload or result that is larger or deeper than it may be: the `field` of what stands at `path` in the body.
+pub(crate) fn within_limits(
+    value: &RawJson,
+    path: &str,
+    field: &str,
+    limits: &Limits,
+) -> Result<(), Problem> {
+    let (most, deepest) = (limits.event_bytes, limits.json_depth);
+    if value.len() > most {
+        let detail = format!("{path}.{field} is larger than {most} bytes (limits.event_bytes).");
+        return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
+    }
+    // Reading it has seen to what is so for all.
+    if deepest < RawJson::DEPTH_MAX && value.depth() > deepest {
+        return Err(too_deep(&format!("{path}.{field}"), deepest));
+    }
+    Ok(())
 }
 
 /// The reader's message without names of the program's types.
@@ -290,7 +317,6 @@ mod tests {
 
     use super::*;
     use serde::Deserialize;
-    use tidings_core::RawJson;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -366,7 +392,7 @@ mod tests {
             assert!(detail.contains(part), "{text}: {detail}");
         }
         let deep = format!("{{\"n\":1,\"data\":{}{}}}", "[".repeat(100), "]".repeat(100));
-        assert!(refused(&deep).1.contains("deeper than 64"));
+        assert!(refused(&deep).1.contains("deeper than 64 levels (limits.json_depth)"));
         let bottomless = format!("{{\"n\":{}", "[".repeat(200_000));
         assert_eq!(refused(&bottomless).0, Kind::InvalidBody);
     }

@@ -36,7 +36,10 @@ impl App {
             .layer(middleware::from_fn_with_state(self.metrics().clone(), observe::observe))
             .layer(middleware::from_fn(unfit::refuse))
             .layer(cors::layer(self.settings()))
-            .layer(middleware::from_fn_with_state(InFlight::new(self.settings()), in_flight::limit))
+            .layer(middleware::from_fn_with_state(
+                InFlight::new(self.settings(), self.metrics()),
+                in_flight::limit,
+            ))
             .layer(middleware::from_fn_with_state(self.clone(), address::limit))
             .layer(middleware::from_fn(quotas::tell))
             .layer(CatchPanicLayer::custom(panics::Answer(self.metrics().clone())))

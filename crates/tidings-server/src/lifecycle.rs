@@ -51,10 +51,9 @@ impl Server {
     /// then starts everything on the current tokio runtime. `sockets` take the place of what it would bind.
     pub async fn start_on(loaded: Loaded, sockets: Sockets) -> Result<Self, StartError> {
         let config = &loaded.config;
-        let bounds = ListenerConfig::default();
-        let proxied = ListenerConfig { proxy_protocol: config.server.proxy_protocol, ..bounds.clone() };
-        let private = ListenerConfig { name: "ops", ..bounds };
-        let (api, ops) = sockets.bind(&config.server, proxied, private)?;
+        let public = ListenerConfig { name: "http", proxy_protocol: config.server.proxy_protocol };
+        let private = ListenerConfig { name: "ops", proxy_protocol: false };
+        let (api, ops) = sockets.bind(&config.server, public, private)?;
         let addresses = Addresses { api: address(&api), ops: ops.as_ref().map(address) };
         // Under the ports that they were given: webhooks are kept from our own listeners.
         let mut config = config.clone();

@@ -19,6 +19,7 @@ mod answering;
 mod connection;
 mod framing;
 mod handoff;
+mod places;
 mod proxy_protocol;
 mod scanner;
 mod socket;
@@ -29,37 +30,28 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tidings_delivery::{Delivery, NewConnection};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{addresses::Connections, metrics::Metrics, settings::Settings};
 
 pub(crate) use handoff::Takeover;
+use places::Places;
 pub(crate) use socket::{BoundSocket, Owner};
 pub(crate) use unfit::Unfit;
 
-/// Bounds of the connections that hyper has.
-#[derive(Debug, Clone)]
+/// What one listener is; the bounds of its connections are the settings'.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ListenerConfig {
     /// Its name in the metrics: `http`, or `ops`.
     pub(crate) name: &'static str,
-    /// Connections at one time that are no streams (yet); more wait in the kernel's backlog.
-    pub(crate) connections: usize,
-    /// Bytes that a request's head may have.
-    pub(crate) head_bytes: usize,
     /// Trusted proxies say in front of each connection for whom they speak.
     pub(crate) proxy_protocol: bool,
 }
 
-/// One address may have one of so many shares of the connections.
-const SHARES: usize = 4;
-
 impl Default for ListenerConfig {
     fn default() -> Self {
-        Self { name: "http", connections: 4_096, head_bytes: 64 << 10, proxy_protocol: false }
+        Self { name: "http", proxy_protocol: false }
     }
 }
 
@@ -117,15 +109,14 @@ impl Listener {
         stop: Stop,
     ) {
         let tracker = TaskTracker::new();
-        metrics.listener.begins(self.config.name, self.config.connections);
-        let share = u32::try_from(self.config.connections / SHARES).unwrap_or(u32::MAX).max(1);
+        metrics.listener.begins(self.config.name, settings.get().limits.listener_connections);
         let shared = Arc::new(Shared {
             router,
             delivery,
-            connections: Connections::new(settings.clone(), share),
+            connections: Connections::new(settings.clone()),
             settings,
             metrics,
-            places: Arc::new(Semaphore::new(self.config.connections)),
+            places: Arc::default(),
             config: self.config,
             stop,
             tracker: tracker.clone(),
@@ -143,7 +134,7 @@ struct Shared {
     connections: Connections,
     settings: Settings,
     metrics: Metrics,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     config: ListenerConfig,
     stop: Stop,
     tracker: TaskTracker,
@@ -169,6 +160,11 @@ impl Shared {
         self.metrics.listener.proxies_refused.inc();
         tracing::debug!(%peer, why, "a trusted proxy's connection has no PROXY protocol header (server.proxy_protocol)");
         None
+    }
+
+    /// How many connections there may be.
+    fn places_max(&self) -> usize {
+        self.settings.get().limits.listener_connections
     }
 
     /// A stream begins: from here on the socket belongs to a shard.

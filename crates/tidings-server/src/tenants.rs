@@ -2,19 +2,16 @@
 
 mod admin;
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
-use tidings_core::TenantId;
+use tidings_core::{Clock, Exceeded, Meter, Quota, Rate, TenantId, Timestamp};
 use tidings_store::{ReadError, Store, TenantState};
 
 use crate::{
     problem::{Kind, Problem},
     refusal,
+    settings::Settings,
 };
 
 pub(crate) use admin::TenantAdmin;
@@ -33,6 +30,8 @@ pub(crate) enum Standing {
 #[derive(Clone)]
 pub(crate) struct Directory {
     store: Arc<dyn Store>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -44,48 +43,35 @@ struct Known {
     births: Births,
 }
 
-/// How many tenants may come into being by use: a bucket of 100, filled with 10 a second.
+/// How many tenants have come into being by use.
 #[derive(Debug)]
 struct Births {
-    tokens: f64,
-    at: Instant,
+    meter: Meter,
     /// Those that were let in lately: many first uses of one tenant make one.
     admitted: HashSet<TenantId, foldhash::fast::RandomState>,
 }
 
 impl Births {
-    const BURST: f64 = 100.0;
-    const PER_SECOND: f64 = 10.0;
+    /// A new installation's tenants come all at once: so many seconds' worth of them.
+    const BURST: u32 = 10;
     /// Tenants that are remembered as let in; past it the memory starts anew.
     const ADMITTED_MAX: usize = 1_000;
 
-    fn new(now: Instant) -> Self {
-        Self { tokens: Self::BURST, at: now, admitted: HashSet::default() }
+    fn new() -> Self {
+        Self { meter: Meter::NEW, admitted: HashSet::default() }
     }
 
-    fn admit(&mut self, tenant: &TenantId, now: Instant) -> bool {
+    fn admit(&mut self, tenant: &TenantId, rate: Rate, now: Timestamp) -> Result<(), Exceeded> {
         if self.admitted.contains(tenant) {
-            return true;
+            return Ok(());
         }
-        let admitted = self.take(now);
-        if admitted {
-            if self.admitted.len() >= Self::ADMITTED_MAX {
-                self.admitted.clear();
-            }
-            self.admitted.insert(tenant.clone());
+        let quota = Quota { rate, burst: rate.count.saturating_mul(Self::BURST) };
+        self.meter.spend(quota, 1, now)?;
+        if self.admitted.len() >= Self::ADMITTED_MAX {
+            self.admitted.clear();
         }
-        admitted
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let filled = self.tokens + now.duration_since(self.at).as_secs_f64() * Self::PER_SECOND;
-        self.tokens = filled.min(Self::BURST);
-        self.at = now;
-        let any = self.tokens >= 1.0;
-        if any {
-            self.tokens -= 1.0;
-        }
-        any
+        self.admitted.insert(tenant.clone());
+        Ok(())
     }
 }
 
@@ -93,10 +79,9 @@ impl Directory {
     /// Tenants that are remembered; past it the memory starts anew.
     const MAX: usize = 100_000;
 
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let births = Births::new(Instant::now());
-        let known = Known { active: HashSet::default(), generation: 0, births };
-        Self { store, known: Arc::new(Mutex::new(known)) }
+    pub(crate) fn new(store: Arc<dyn Store>, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let known = Known { active: HashSet::default(), generation: 0, births: Births::new() };
+        Self { store, settings, clock, known: Arc::new(Mutex::new(known)) }
     }
 
     pub(crate) async fn standing(&self, tenant: &TenantId) -> Result<Standing, Problem> {
@@ -143,12 +128,12 @@ impl Directory {
 
     /// Takes the right to make this tenant.
     pub(crate) fn admit_new(&self, tenant: &TenantId) -> Result<(), Problem> {
-        if self.known.lock().births.admit(tenant, Instant::now()) {
-            return Ok(());
-        }
-        let detail =
-            "Too many tenants are being made at once. Try again, or have an operator make the tenant.";
-        Err(Problem::new(Kind::RateLimited, detail).retry_after(Duration::from_secs(1)))
+        let Some(rate) = self.settings.get().limits.new_tenants.0 else { return Ok(()) };
+        let admitted = self.known.lock().births.admit(tenant, rate.0, self.clock.now());
+        admitted.map_err(|Exceeded(wait)| {
+            let detail = "Tenants come into being faster than they may (limits.new_tenants). Try again, or have an operator make the tenant.";
+            Problem::new(Kind::RateLimited, detail).with("limit", "limits.new_tenants").retry_after(wait)
+        })
     }
 }
 
@@ -160,26 +145,36 @@ impl std::fmt::Debug for Directory {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const TEN: Rate = Rate { count: 10, per: Duration::from_secs(1) };
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_secs(1_000) + Duration::from_millis(ms)
+    }
+
+    fn tenant(n: usize) -> TenantId {
+        TenantId::new(format!("t{n}")).expect("valid")
+    }
 
     #[test]
     fn tenants_come_into_being_at_a_bounded_rate() {
-        let start = Instant::now();
-        let mut births = Births::new(start);
-        let at_once = (0..200).filter(|_| births.take(start)).count();
+        let mut births = Births::new();
+        let at_once = (0..200).filter(|n| births.admit(&tenant(*n), TEN, at(0)).is_ok()).count();
         assert_eq!(at_once, 100);
-        assert!(!births.take(start + Duration::from_millis(50)));
-        assert!(births.take(start + Duration::from_millis(151)));
+        assert_eq!(births.admit(&tenant(200), TEN, at(50)), Err(Exceeded(Duration::from_millis(50))));
+        assert_eq!(births.admit(&tenant(200), TEN, at(100)), Ok(()));
     }
 
     #[test]
     fn many_first_uses_of_one_tenant_count_as_one() {
-        let now = Instant::now();
-        let mut births = Births::new(now);
-        let tenant = |n: usize| TenantId::new(format!("t{n}")).expect("valid");
-        assert!((0..1_000).all(|_| births.admit(&tenant(0), now)));
-        assert_eq!((1..1_000).filter(|n| births.admit(&tenant(*n), now)).count(), 99);
-        assert!(births.admit(&tenant(0), now) && !births.admit(&tenant(999), now));
-        assert!(births.admit(&tenant(999), now + Duration::from_secs(1)));
+        let mut births = Births::new();
+        let mut admit = |n, ms| births.admit(&tenant(n), TEN, at(ms)).is_ok();
+        assert!((0..1_000).all(|_| admit(0, 0)));
+        assert_eq!((1..1_000).filter(|n| admit(*n, 0)).count(), 99);
+        assert!(admit(0, 0) && !admit(999, 0));
+        assert!(admit(999, 1_000));
     }
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use tidings_tests::{
-    ServerOptions, StreamRequest,
-    cluster::Cluster,
+    Server, ServerOptions, StreamRequest,
+    cluster::{Cluster, ClusterOptions},
     stream::Live,
     wait::{self, LONG},
     wire::Wire,
@@ -33,7 +33,10 @@ fn silent_connections_of_one_address_leave_places_to_others() {
     // Everybody else comes from 127.0.0.1.
     let api = server.tenant("acme");
     let _stream = StreamRequest::new(Live::Ws).open(&api);
-    assert_eq!(server.metric("http_requests_limited_total", "limits.connections_per_ip"), Some(10.0));
+    assert_eq!(
+        server.metric("http_requests_limited_total", "limits.listener_connections_per_ip"),
+        Some(10.0)
+    );
     drop(silent);
     wait::until_true("the places to be free", LONG, || {
         let mut wire = connect();
@@ -44,21 +47,59 @@ fn silent_connections_of_one_address_leave_places_to_others() {
 
 #[test]
 fn a_killed_nodes_places_come_free() {
-    let options = Cluster::options().nodes(2).without_redis();
-    let mut cluster = options.set("limits.connections_per_user", 5).start();
+    places_come_free(&Cluster::options().without_redis());
+}
+
+#[test]
+fn a_killed_nodes_places_come_free_where_redis_counts_them() {
+    places_come_free(&Cluster::options());
+}
+
+fn places_come_free(options: &ClusterOptions) {
+    const PLACES: usize = 5;
+    let options = options.clone().nodes(2).set("limits.connections_per_user", PLACES);
+    let mut cluster = options.start();
+    // Until it reaches Redis, a node counts alone.
+    let counts = |node: &Server| {
+        wait::until_true("a node to count with the other", LONG, || {
+            let health = node.anonymous().get("/health").expect("answers").json();
+            health["bus"] == "ok" || health["bus"] == "none"
+        });
+    };
+    cluster.nodes.iter().for_each(counts);
     cluster.tenant("acme");
     let ana = cluster.user("acme", "ana");
     let open = |node: usize, live| StreamRequest::new(live).try_open(&ana[node]).expect("answers");
+    let refused = |node: usize| {
+        let problem = open(node, Live::Sse).expect_err("all are taken").expect_problem(429);
+        assert_eq!(problem["type"], "urn:tidings:problem:connections-limited");
+        assert_eq!(problem["limit"], "limits.connections_per_user");
+    };
     let mut streams: Vec<_> = [(0, Live::Ws), (0, Live::Sse), (0, Live::Ws), (1, Live::Ws), (1, Live::Sse)]
         .map(|(node, live)| open(node, live).expect("there is a place"))
         .into();
-    for node in [0, 1] {
-        let refused = open(node, Live::Ws).expect_err("all are taken").expect_problem(429);
-        assert_eq!(refused["type"], "urn:tidings:problem:connections-limited");
-    }
+    refused(0);
+    refused(1);
     cluster.nodes[0].kill();
+    refused(1);
+    // Redis has what a node said for thirty seconds.
     for _ in 0..3 {
-        streams.push(wait::until("a place of the dead node", LONG, || open(1, Live::Ws).ok()));
+        streams.push(wait::until("a place of the dead node", 2 * LONG, || open(1, Live::Ws).ok()));
     }
-    let _ = open(1, Live::Sse).expect_err("five are open at the node that lives").expect_problem(429);
+    refused(1);
+    cluster.nodes[0].resume();
+    counts(&cluster.nodes[0]);
+    refused(0);
+    // What is given back is all there again, at whichever node, and no more than that.
+    drop(streams);
+    let mut again = Vec::new();
+    for n in 0..PLACES {
+        let live = if n % 2 == 0 { Live::Ws } else { Live::Sse };
+        again.push(wait::until("a place to be free", LONG, || open(n % 2, live).ok()));
+    }
+    refused(0);
+    refused(1);
+    for node in &cluster.nodes {
+        assert_eq!(node.metric("connection_places_alone_total", ""), Some(0.0), "they were counted together");
+    }
 }

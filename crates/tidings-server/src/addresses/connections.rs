@@ -13,8 +13,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Connections {
     settings: Settings,
-    /// How many one address may have.
-    share: u32,
     held: Arc<Held<Address>>,
 }
 
@@ -25,29 +23,28 @@ pub(crate) struct Connected {
 }
 
 impl Connections {
-    pub(crate) fn new(settings: Settings, share: u32) -> Self {
-        Self { settings, share, held: Arc::default() }
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, held: Arc::default() }
     }
 
-    /// A place for one more of `client`. A trusted proxy speaks for many and has all it likes; so has everybody where
-    /// `limits.connections_per_ip` is lifted.
+    /// A place for one more of `client`. A trusted proxy speaks for many and has all it likes.
     pub(crate) fn admit(&self, client: IpAddr) -> Result<Connected, Problem> {
         let settings = self.settings.get();
         let client = client.to_canonical();
-        let is_limited = settings.limits.connections_per_ip.0.is_some() && !settings.server.trusts(client);
-        let place = self.held.take(Address::of(client), is_limited.then_some(self.share));
-        place.map(|place| Connected { _place: place }).ok_or_else(|| too_many(self.share))
+        let most = settings.limits.listener_connections_per_ip.0.filter(|_| !settings.server.trusts(client));
+        let place = self.held.take(Address::of(client), most);
+        place.map(|place| Connected { _place: place }).ok_or_else(|| too_many(most.unwrap_or_default()))
     }
 }
 
-fn too_many(share: u32) -> Problem {
+fn too_many(most: u32) -> Problem {
     const SOON: Duration = Duration::from_secs(1);
     let detail = format!(
-        "Your address has {share} connections at one time that are no live ones, a quarter of all that there may be. \
-         Close one of them (limits.connections_per_ip = off lifts this)."
+        "An address may have {most} connections at one time that are no live ones (limits.listener_connections_per_ip), and they are \
+         all open. Close one of them."
     );
     Problem::new(Kind::ConnectionsLimited, detail)
-        .with("limit", "limits.connections_per_ip")
+        .with("limit", "limits.listener_connections_per_ip")
         .retry_after(SOON)
 }
 
@@ -59,8 +56,9 @@ mod tests {
     fn connections(change: impl FnOnce(&mut Config)) -> Connections {
         let mut config = Config::default();
         config.server.trusted_proxies = vec![serde_json::from_value("10.0.0.0/8".into()).expect("a network")];
+        config.limits.listener_connections_per_ip = Off::at(3);
         change(&mut config);
-        Connections::new(Settings::new(config), 3)
+        Connections::new(Settings::new(config))
     }
 
     /// How many of five are let in at one time.
@@ -78,13 +76,20 @@ mod tests {
         assert_eq!(admitted(&connections, "::ffff:192.0.2.1"), 3, "they were given back");
         drop(other);
         assert!(connections.held.is_empty());
+        let mut config = Config::clone(&connections.settings.get());
+        config.limits.listener_connections_per_ip = Off::at(4);
+        connections.settings.reload(&config);
+        assert_eq!(admitted(&connections, "192.0.2.1"), 4, "a reload counts at once");
     }
 
     #[test]
     fn a_trusted_proxy_has_all_and_so_has_everybody_where_addresses_are_not_limited() {
         assert_eq!(admitted(&connections(|_| {}), "10.0.0.1"), 5);
         assert_eq!(
-            admitted(&connections(|config| config.limits.connections_per_ip = Off::OFF), "192.0.2.1"),
+            admitted(
+                &connections(|config| config.limits.listener_connections_per_ip = Off::OFF),
+                "192.0.2.1"
+            ),
             5
         );
     }

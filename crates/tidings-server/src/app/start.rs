@@ -111,7 +111,7 @@ impl App {
             config.jobs.lease.0,
             store.cluster().map(|_| Claimer::LOOK_AGAIN),
         );
-        let directory = Directory::new(store.clone());
+        let directory = Directory::new(store.clone(), settings.clone(), world.clock.clone());
         let places = Places::new(together(&store, redis), settings.clone(), metrics.clone());
         let app = Self(Arc::new(Parts {
             admin: TenantAdmin {

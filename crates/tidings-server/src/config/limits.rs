@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidings_core::RawJson;
 
 use super::{ConfigError, Off, RateText, Span};
 
@@ -21,8 +22,13 @@ pub struct Limits {
     pub upgrades_per_ip: Off<RateText>,
     /// Inbound messages of one WebSocket; a burst of twice as many is taken.
     pub messages_per_connection: Off<RateText>,
-    /// Requests that are being answered at one time, long polls included; beyond it 503.
+    /// Requests that are being answered at one time, long polls included; beyond it 503. Fewer than `listener_connections`: that is
+    /// said, and whether the server lives, on those that are left.
     pub requests_in_flight: usize,
+    /// Connections of each listener that are no live ones; more wait in the kernel's backlog.
+    pub listener_connections: usize,
+    /// … of one address; beyond it 429.
+    pub listener_connections_per_ip: Off<u32>,
     /// Requests of one tenant on this node, as all of these a burst of twice as many; beyond it 429.
     pub requests_per_tenant: Off<RateText>,
     /// … of one API key, or of one user's tokens.
@@ -36,6 +42,8 @@ pub struct Limits {
     /// Bytes of the bodies of one tenant's requests.
     pub bytes_per_tenant: Off<RateText>,
     pub bytes_per_key: Off<RateText>,
+    /// Tenants that come into being by use on this node, a burst of ten times as many; beyond it 429.
+    pub new_tenants: Off<RateText>,
     /// Bytes of an inbound WebSocket message; beyond it 1009.
     pub frame_bytes: usize,
     /// Bytes of a request's body; beyond it 413.
@@ -44,6 +52,14 @@ pub struct Limits {
     pub event_bytes: usize,
     /// Items of an array; beyond it 413.
     pub batch_items: usize,
+    /// How many arrays and objects may enclose one another in an event's data, in a job's payload or result; beyond it 422.
+    pub json_depth: usize,
+    /// Bytes of a URL; beyond it 414.
+    pub url_bytes: usize,
+    /// Bytes of a request's head; beyond it 431. This and the next hold for connections that come later.
+    pub head_bytes: usize,
+    /// Fields of a request's head; beyond it 431.
+    pub head_fields: usize,
     /// How often the server pings a WebSocket.
     pub ping_interval: Off<Span>,
     /// How long after a ping nothing may come.
@@ -61,6 +77,8 @@ pub struct Limits {
 }
 
 const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(10);
+/// What is longer does not read.
+const URL_BYTES_MAX: usize = 65_534;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -71,7 +89,9 @@ impl Default for Limits {
             connections_per_tenant: Off::OFF,
             upgrades_per_ip: Off::at(RateText::per_second(10)),
             messages_per_connection: Off::at(RateText::per_second(20)),
-            requests_in_flight: 10_000,
+            requests_in_flight: 3_072,
+            listener_connections: 4_096,
+            listener_connections_per_ip: Off::at(1_024),
             requests_per_tenant: Off::OFF,
             requests_per_key: Off::OFF,
             publishes_per_tenant: Off::OFF,
@@ -80,10 +100,15 @@ impl Default for Limits {
             enqueues_per_key: Off::OFF,
             bytes_per_tenant: Off::OFF,
             bytes_per_key: Off::OFF,
+            new_tenants: Off::at(RateText::per_second(10)),
             frame_bytes: 1 << 20,
             body_bytes: 1 << 20,
             event_bytes: 64 << 10,
             batch_items: 1_000,
+            json_depth: RawJson::DEPTH_MAX,
+            url_bytes: URL_BYTES_MAX,
+            head_bytes: 128 << 10,
+            head_fields: 100,
             ping_interval: Off::at(Span::secs(30)),
             pong_deadline: Span::secs(60),
             idle_timeout: Off::at(Span::secs(300)),
@@ -102,14 +127,28 @@ impl Limits {
             ("limits.connections_per_ip", self.connections_per_ip.0),
             ("limits.connections_per_user", self.connections_per_user.0),
             ("limits.connections_per_tenant", self.connections_per_tenant.0),
+            ("limits.listener_connections_per_ip", self.listener_connections_per_ip.0),
         ] {
             within(key, limit.map_or(1, |limit| limit as usize), 1, 10_000_000)?;
         }
+        within("limits.listener_connections", self.listener_connections, 2, 1_000_000)?;
         within("limits.requests_in_flight", self.requests_in_flight, 1, 1_000_000)?;
+        if self.requests_in_flight >= self.listener_connections {
+            let message = format!(
+                "must be less than limits.listener_connections, which is {}: each request has a connection, and what is too much, and \
+                 /health, is answered on those that are left",
+                self.listener_connections
+            );
+            return Err(ConfigError::invalid("limits.requests_in_flight", message));
+        }
         within("limits.frame_bytes", self.frame_bytes, 1_024, 64 << 20)?;
         within("limits.body_bytes", self.body_bytes, 1_024, 64 << 20)?;
         within("limits.event_bytes", self.event_bytes, 64, 16 << 20)?;
         within("limits.batch_items", self.batch_items, 1, 10_000)?;
+        within("limits.json_depth", self.json_depth, 1, RawJson::DEPTH_MAX)?;
+        within("limits.url_bytes", self.url_bytes, 256, URL_BYTES_MAX)?;
+        within("limits.head_bytes", self.head_bytes, 4_096, 1 << 20)?;
+        within("limits.head_fields", self.head_fields, 16, 1_000)?;
         if self.event_bytes > self.body_bytes {
             let message = "must not be more than limits.body_bytes: no event of that size could be sent";
             return Err(ConfigError::invalid("limits.event_bytes", message));

@@ -1,10 +1,4 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     extract::{Request, State},
@@ -12,7 +6,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::{
+    metrics::Metrics,
     problem::{Kind, Problem},
     settings::Settings,
 };
@@ -22,22 +19,23 @@ const SOON: Duration = Duration::from_secs(1);
 /// Requests that are being answered, and how many may be.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
-    now: Arc<AtomicUsize>,
+    now: Gauge,
     settings: Settings,
 }
 
 /// One request's place; it ends with the answer's head, so that a stream holds none.
-struct Place(Arc<AtomicUsize>);
+struct Place(Gauge);
 
 impl InFlight {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self { now: Arc::default(), settings: settings.clone() }
+    pub(super) fn new(settings: &Settings, metrics: &Metrics) -> Self {
+        Self { now: metrics.http.in_flight.clone(), settings: settings.clone() }
     }
 
     fn enter(&self) -> Result<Place, Problem> {
         let max = self.settings.get().limits.requests_in_flight;
         let place = Place(self.now.clone());
-        if self.now.fetch_add(1, Ordering::AcqRel) < max {
+        // It was as many before.
+        if self.now.inc() < max as i64 {
             return Ok(place);
         }
         let detail = format!(
@@ -49,7 +47,7 @@ impl InFlight {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.dec();
     }
 }
 

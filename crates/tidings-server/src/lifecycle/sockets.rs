@@ -21,21 +21,21 @@ impl Sockets {
     pub(super) fn bind(
         self,
         server: &config::Server,
-        http_bounds: ListenerConfig,
-        ops_bounds: ListenerConfig,
+        http_config: ListenerConfig,
+        ops_config: ListenerConfig,
     ) -> Result<(BoundSocket, Option<BoundSocket>), StartError> {
         self.check(server)?;
         let owner = if server.reuse_port { Owner::Processes } else { Owner::Process };
-        let bind = |address: SocketAddr, bounds| {
-            BoundSocket::bind(address, owner, bounds).map_err(|source| StartError::Listen { address, source })
+        let bind = |address: SocketAddr, config| {
+            BoundSocket::bind(address, owner, config).map_err(|source| StartError::Listen { address, source })
         };
         let http = match self.http {
-            Some(socket) => BoundSocket::adopt(socket, http_bounds),
-            None => bind(server.listen, http_bounds)?,
+            Some(socket) => BoundSocket::adopt(socket, http_config),
+            None => bind(server.listen, http_config)?,
         };
         let ops = match (self.ops, server.ops_listen.0) {
-            (Some(socket), _) => Some(BoundSocket::adopt(socket, ops_bounds)),
-            (None, Some(address)) => Some(bind(address, ops_bounds)?),
+            (Some(socket), _) => Some(BoundSocket::adopt(socket, ops_config)),
+            (None, Some(address)) => Some(bind(address, ops_config)?),
             (None, None) => None,
         };
         Ok((http, ops))

@@ -2,7 +2,7 @@ use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Owner, Shared, connection, socket};
+use super::{Owner, Shared, connection, places::Place, socket};
 use crate::metrics::Metrics;
 
 /// How long to wait after an error that will be there again at once, such as no free descriptor.
@@ -65,8 +65,8 @@ async fn take_queued(tcp: TcpListener, shared: &Arc<Shared>) {
     let Ok(tcp) = tcp.into_std() else { return };
     // Under a flood it would not end.
     for _ in 0..socket::BACKLOG {
-        let place = tokio::time::timeout(HANDSHAKES, shared.places.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else { break };
+        let place = tokio::time::timeout(HANDSHAKES, shared.places.next(|| shared.places_max())).await;
+        let Ok(place) = place else { break };
         let accepted = match tcp.accept() {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
@@ -85,14 +85,16 @@ async fn take_queued(tcp: TcpListener, shared: &Arc<Shared>) {
     tracing::warn!("connections that waited were reset: there were too many");
 }
 
-type Accepted = (TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, std::net::SocketAddr, Place);
 
 /// The next connection, when there is a place for it.
 async fn accept(tcp: &TcpListener, shared: &Shared) -> Accepted {
-    if shared.places.available_permits() == 0 {
+    let place = if let Some(place) = shared.places.take(shared.places_max()) {
+        place
+    } else {
         shared.metrics.listener.is_full(shared.config.name);
-    }
-    let place = shared.places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        shared.places.next(|| shared.places_max()).await
+    };
     let mut paused = None;
     loop {
         match tcp.accept().await {

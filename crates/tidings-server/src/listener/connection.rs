@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderValue, Request, Response, StatusCode, header},
+    http::{HeaderValue, Request, Response, header},
     response::IntoResponse as _,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -31,7 +31,7 @@ use super::{
     framing::Framing,
     handoff::Handoff,
     tap::Tap,
-    unfit::{self, Unfit},
+    unfit::{self, HeadLimits, Unfit},
 };
 
 /// What a request's head may take that is half sent when the server stops; hyper alone would wait as long
@@ -58,21 +58,18 @@ async fn serve_requests(stream: TcpStream, client: Client, shared: Arc<Shared>) 
         let (shared, handoff) = (shared.clone(), handoff.clone());
         let (answering, framing) = (answering.clone(), framing.clone());
         move |request| {
-            let request = unfit::judged(request, &framing);
+            let url_bytes = shared.settings.get().limits.url_bytes;
+            let request = unfit::judged(request, &framing, url_bytes);
             respond(request, client, shared.clone(), handoff.clone(), answering.clone())
         }
     });
     let settings = shared.settings.get();
     let (header_timeout, stall) = (settings.limits.header_timeout.0, settings.live.stall.0);
+    let head = HeadLimits { bytes: settings.limits.head_bytes, fields: settings.limits.head_fields };
     drop(settings);
-    let (handing, answers) = (handoff.clone(), answering.clone());
-    let io =
-        TokioIo::new(Tap { stream, handoff: handing, answering: answers, framing, stall, stalled: None });
-    let mut hyper = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(shared.config.head_bytes.max(8_192))
-        .serve_connection(io, service);
+    let tap = Tap::new(stream, &handoff, &answering, &framing, stall);
+    let mut hyper =
+        builder(head).header_read_timeout(header_timeout).serve_connection(TokioIo::new(tap), service);
     let (mut stopping, mut look_at, mut late) = (false, None, false);
     let taken = loop {
         let poll_hyper = poll_fn(|cx| {
@@ -105,13 +102,17 @@ async fn serve_requests(stream: TcpStream, client: Client, shared: Arc<Shared>) 
         }
     };
     let parts = hyper.into_parts();
-    let stream = parts.io.into_inner().stream;
+    let mut stream = parts.io.into_inner().stream;
     let Some(mut new) = taken else {
         // A connection that was only kept for another request was not late with one.
         if late && (answering.is_fresh() || !parts.read_buf.is_empty()) {
             shared.metrics.http.limited("limits.header_timeout");
         }
-        return end(stream, client.address, &answering, &shared).await;
+        if let Some(status) = answering.refused() {
+            let unfit = Unfit::unreadable(status, &framing, head, &shared.settings.get().limits);
+            refuse(&mut stream, client.address, unfit, &shared).await;
+        }
+        return close(stream).await;
     };
     new.received = parts.read_buf;
     match stream.into_std() {
@@ -120,12 +121,15 @@ async fn serve_requests(stream: TcpStream, client: Client, shared: Arc<Shared>) 
     }
 }
 
-/// Ends a connection that has become no stream.
-async fn end(mut stream: TcpStream, peer: SocketAddr, answering: &Answering, shared: &Shared) {
-    if let Some(status) = answering.refused() {
-        refuse(&mut stream, peer, status, shared).await;
+fn builder(head: HeadLimits) -> http1::Builder {
+    /// Hyper's own number of fields, for which it needs no memory at each request.
+    const FIELDS: usize = 100;
+    let mut hyper = http1::Builder::new();
+    hyper.timer(TokioTimer::new()).max_header_size(head.bytes).max_buf_size(head.bytes.max(8_192));
+    if head.fields != FIELDS {
+        hyper.max_headers(head.fields);
     }
-    close(stream).await;
+    hyper
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -158,10 +162,10 @@ fn respond(
 }
 
 /// Answers what hyper could not read, as the router answers everything else.
-async fn refuse(stream: &mut TcpStream, peer: SocketAddr, status: StatusCode, shared: &Shared) {
+async fn refuse(stream: &mut TcpStream, peer: SocketAddr, unfit: Unfit, shared: &Shared) {
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(ConnectInfo(peer));
-    request.extensions_mut().insert(Unfit::unreadable(status));
+    request.extensions_mut().insert(unfit);
     let Ok(response) = shared.router.clone().oneshot(request).await;
     // It is small: a socket that does not take it at once has a client that reads nothing.
     let answer = unfit::written(response).await;

@@ -19,6 +19,16 @@ impl Framing {
         self.0.lock().scanner.see(bytes);
     }
 
+    /// What makes the bytes so far none of one meaning.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        self.0.lock().scanner.doubt()
+    }
+
+    /// How many fields the head has that is being read.
+    pub(super) fn fields(&self) -> usize {
+        self.0.lock().scanner.fields()
+    }
+
     /// Judges the next request. One that is refused is the last: what follows it has no certain beginning.
     pub(super) fn judge(&self) -> Result<(), &'static str> {
         let State { scanner, served } = &mut *self.0.lock();

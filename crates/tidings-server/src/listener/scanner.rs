@@ -36,9 +36,10 @@ enum After {
     Chunk,
 }
 
-/// The fields of one head that say where its body ends.
+/// The fields of one head: those that say where its body ends, and how many there are.
 #[derive(Debug, Default)]
 struct Fields {
+    count: usize,
     length: Option<u64>,
     chunked: bool,
 }
@@ -54,6 +55,15 @@ impl Scanner {
             Some(why) => why,
             None => "its head has no certain end",
         }
+    }
+
+    pub(super) const fn doubt(&self) -> Option<&'static str> {
+        self.doubt
+    }
+
+    /// How many fields the head has so far, with one that has begun.
+    pub(super) fn fields(&self) -> usize {
+        self.fields.count + usize::from(self.part == Part::Head && !self.line.is_empty())
     }
 
     /// Takes the next bytes.
@@ -142,6 +152,7 @@ impl Scanner {
 
 impl Fields {
     fn take(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        self.count += 1;
         let colon = line.iter().position(|b| *b == b':').unwrap_or(line.len());
         let (name, value) = (&line[..colon], line[colon..].get(1..).unwrap_or_default().trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {

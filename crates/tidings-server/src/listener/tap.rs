@@ -19,16 +19,27 @@ use super::{answering::Answering, framing::Framing, handoff::Handoff, unfit};
 #[derive(Debug)]
 pub(super) struct Tap {
     pub(super) stream: TcpStream,
-    pub(super) handoff: Arc<Handoff>,
-    pub(super) answering: Arc<Answering>,
-    pub(super) framing: Arc<Framing>,
+    handoff: Arc<Handoff>,
+    answering: Arc<Answering>,
+    framing: Arc<Framing>,
     /// How long the socket may take nothing. Hyper has no such limit: an answer that nobody reads would keep its place.
-    pub(super) stall: Duration,
+    stall: Duration,
     /// There while the socket takes nothing.
-    pub(super) stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Tap {
+    pub(super) fn new(
+        stream: TcpStream,
+        handoff: &Arc<Handoff>,
+        answering: &Arc<Answering>,
+        framing: &Arc<Framing>,
+        stall: Duration,
+    ) -> Self {
+        let (handoff, answering, framing) = (handoff.clone(), answering.clone(), framing.clone());
+        Self { stream, handoff, answering, framing, stall, stalled: None }
+    }
+
     fn seen(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if written.is_pending() {
             let stall = self.stall;

@@ -1,10 +1,13 @@
 use axum::body::Body;
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::framing::Framing;
-use crate::problem::{Kind, Problem};
+use crate::{
+    config::Limits,
+    problem::{Kind, Problem},
+};
 
 /// Marks a request that no route may see: why, and that the connection is closed behind the answer.
 #[derive(Debug, Clone)]
@@ -18,17 +21,39 @@ impl Unfit {
         ))
     }
 
-    /// What hyper could not read, and answered with this status.
-    pub(super) fn unreadable(status: StatusCode) -> Self {
-        Self(match status {
-            StatusCode::URI_TOO_LONG => {
-                Problem::new(Kind::UriTooLong, "The URL is longer than 65,534 bytes.")
-            }
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                Problem::new(Kind::HeadTooLarge, "The request's head has more than 100 fields or 64 KiB.")
-            }
-            _ => Problem::new(Kind::BadRequest, "What came does not read as a request."),
-        })
+    /// What hyper could not read, and answered with this status; `head` is what its connection was told.
+    pub(super) fn unreadable(
+        status: StatusCode,
+        framing: &Framing,
+        head: HeadLimits,
+        limits: &Limits,
+    ) -> Self {
+        match status {
+            StatusCode::URI_TOO_LONG => Self::long(limits.url_bytes),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::large(framing.fields(), head),
+            _ => match framing.doubt() {
+                Some(why) => Self::because(why),
+                None => Self(Problem::new(Kind::BadRequest, "What came does not read as a request.")),
+            },
+        }
+    }
+
+    fn long(max: usize) -> Self {
+        let detail = format!("The URL is longer than {max} bytes (limits.url_bytes).");
+        Self(Problem::new(Kind::UriTooLong, detail).with("limit", "limits.url_bytes"))
+    }
+
+    fn large(fields: usize, head: HeadLimits) -> Self {
+        let (detail, key) = if fields > head.fields {
+            let detail =
+                format!("The request's head has more than {} fields (limits.head_fields).", head.fields);
+            (detail, "limits.head_fields")
+        } else {
+            let detail =
+                format!("The request's head is larger than {} bytes (limits.head_bytes).", head.bytes);
+            (detail, "limits.head_bytes")
+        };
+        Self(Problem::new(Kind::HeadTooLarge, detail).with("limit", key))
     }
 
     pub(crate) fn into_problem(self) -> Problem {
@@ -36,12 +61,35 @@ impl Unfit {
     }
 }
 
+/// What hyper lets a head have: of the whole connection, as the limits were when it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadLimits {
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+}
+
 /// The request, marked where it is unfit.
-pub(super) fn judged(mut request: Request<Incoming>, framing: &Framing) -> Request<Incoming> {
-    if let Err(why) = framing.judge().and_then(|()| one_host(request.version(), request.headers())) {
-        request.extensions_mut().insert(Unfit::because(why));
+pub(super) fn judged(
+    mut request: Request<Incoming>,
+    framing: &Framing,
+    url_bytes: usize,
+) -> Request<Incoming> {
+    let meaning = framing.judge().and_then(|()| one_host(request.version(), request.headers()));
+    let unfit = match meaning {
+        Err(why) => Some(Unfit::because(why)),
+        Ok(()) => (length(request.uri()) > url_bytes).then(|| Unfit::long(url_bytes)),
+    };
+    if let Some(unfit) = unfit {
+        request.extensions_mut().insert(unfit);
     }
     request
+}
+
+/// As it was written, in whichever form.
+fn length(uri: &Uri) -> usize {
+    let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    scheme + authority + uri.path_and_query().map_or(0, |rest| rest.as_str().len())
 }
 
 /// RFC 9112 (3.2): whoever is asked for is named once.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Http {
     rejected: Family<Reason, Counter>,
     limited: Family<Limit, Counter>,
     duration: Distribution,
+    pub(crate) in_flight: Gauge,
+    pub(crate) in_flight_max: Gauge,
     pub(crate) panics: Counter,
 }
 
@@ -49,6 +51,8 @@ impl Http {
             rejected: Family::default(),
             limited: Family::default(),
             duration: Distribution::new(LATENCY_SECONDS),
+            in_flight: Gauge::default(),
+            in_flight_max: Gauge::default(),
             panics: Counter::default(),
         };
         registry.register(
@@ -71,6 +75,16 @@ impl Http {
             "http_request_duration_seconds",
             "From a request's head to its answer's; long polls included",
             http.duration.clone(),
+        );
+        registry.register(
+            "http_requests_in_flight",
+            "Requests that are being answered, long polls included; health, live connections and a 429 that is held back are not",
+            http.in_flight.clone(),
+        );
+        registry.register(
+            "http_requests_in_flight_max",
+            "How many of those there may be (limits.requests_in_flight)",
+            http.in_flight_max.clone(),
         );
         registry.register("http_panics", "Handlers that panicked", http.panics.clone());
         http

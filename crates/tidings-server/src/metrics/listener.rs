@@ -1,3 +1,4 @@
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,6 +10,8 @@ use prometheus_client::{
 pub(crate) struct Listener {
     connections: Family<Name, Gauge>,
     connections_max: Family<Name, Gauge>,
+    /// Those that have begun.
+    names: Mutex<Vec<&'static str>>,
     full: Family<Name, Counter>,
     pub(crate) accept_paused: Gauge,
     pub(crate) accept_failures: Counter,
@@ -29,6 +32,7 @@ impl Listener {
         let listener = Self {
             connections: Family::default(),
             connections_max: Family::default(),
+            names: Mutex::default(),
             full: Family::default(),
             accept_paused: Gauge::default(),
             accept_failures: Counter::default(),
@@ -41,7 +45,7 @@ impl Listener {
         );
         registry.register(
             "listener_connections_max",
-            "How many of those there may be; more wait in the kernel's backlog",
+            "How many of those there may be (limits.listener_connections); more wait in the kernel's backlog",
             listener.connections_max.clone(),
         );
         registry.register(
@@ -69,7 +73,15 @@ impl Listener {
 
     /// A listener begins, which takes `max` connections.
     pub(crate) fn begins(&self, listener: &'static str, max: usize) {
-        self.connections_max.get_or_create(&Name { listener }).set(i64::try_from(max).unwrap_or(i64::MAX));
+        self.names.lock().push(listener);
+        self.takes(max);
+    }
+
+    /// Each takes `max` connections.
+    pub(crate) fn takes(&self, max: usize) {
+        for listener in self.names.lock().iter().copied() {
+            self.connections_max.get_or_create(&Name { listener }).set(max as i64);
+        }
     }
 
     /// One connection more.

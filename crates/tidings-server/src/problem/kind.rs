@@ -87,7 +87,7 @@ kinds! {
     CursorGone = "cursor-gone", GONE, "The cursor has no place in this log";
     /// The body, an event's data or the number of items is beyond its limit. The detail names the limit.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "The request is too large";
-    /// The URL is longer than 65,534 bytes. The connection is closed.
+    /// The URL is longer than `limits.url_bytes`. The connection is closed.
     UriTooLong = "uri-too-long", URI_TOO_LONG, "The URL is too long";
     /// Send `Content-Type: application/json`, and no `Content-Encoding`.
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
@@ -101,10 +101,10 @@ kinds! {
     /// As many jobs of the type run in the tenant as `jobs.concurrency` lets. Nothing was done: repeat it after
     /// `Retry-After`, when one may have ended.
     JobsLimited = "jobs-limited", TOO_MANY_REQUESTS, "Too many jobs of this type are running";
-    /// As many live connections of the user, its tenant or its address are open as there may be: `limit` names the key.
+    /// As many live connections of the user, its tenant or its address, or other connections of its address, are open as there may be: `limit` names the key.
     /// Close one, or try again after `Retry-After`.
     ConnectionsLimited = "connections-limited", TOO_MANY_REQUESTS, "Too many live connections of one user, tenant or address";
-    /// The request's head has more than 100 fields or 64 KiB. The connection is closed.
+    /// The request's head is larger than `limits.head_bytes`, or has more fields than `limits.head_fields`: `limit` says which. The connection is closed.
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// The server failed. The request id finds the cause in its log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{metrics::Metrics, streams::InBand};
+use crate::{config::Config, metrics::Metrics, settings::Settings, streams::InBand};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,7 +58,8 @@ impl World {
         let delivery =
             Delivery::start(config, hub.clone(), in_band, Arc::new(Metrics::new()), clock, entropy)
                 .expect("starts");
-        Self { folder, sqlite, journal, hub, directory: Directory::new(store), authenticator, delivery }
+        let directory = Directory::new(store, Settings::new(Config::default()), Arc::new(SystemClock));
+        Self { folder, sqlite, journal, hub, directory, authenticator, delivery }
     }
 
     async fn operate(&self, tenant: &TenantId, operation: Operation) {

@@ -9,16 +9,10 @@ pub(crate) mod release;
 pub(crate) mod stop;
 
 use serde::Deserialize;
-use tidings_core::{Job, RawJson};
+use tidings_core::Job;
 use tidings_store::{Command, Journal, Operation, Outcome};
 
-use crate::{
-    access::WorkAccess,
-    body,
-    leases::LeaseToken,
-    problem::{Kind, Problem},
-    routes::submit,
-};
+use crate::{access::WorkAccess, body, leases::LeaseToken, problem::Problem, routes::submit};
 
 pub(crate) use claim::claim;
 pub(crate) use complete::complete;
@@ -45,14 +39,6 @@ async fn report(journal: &Journal, lease: &LeaseToken, operation: Operation) -> 
         Outcome::Job(job) => Ok(job),
         other => unreachable!("a report is answered by the job, not by {other:?}"),
     }
-}
-
-fn within_limit(result: Option<&RawJson>, max: usize) -> Result<(), Problem> {
-    if result.is_none_or(|r| r.len() <= max) {
-        return Ok(());
-    }
-    let detail = format!("$.result is larger than {max} bytes (limits.event_bytes).");
-    Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"))
 }
 
 fn shown(job: &Job) -> axum::response::Response {

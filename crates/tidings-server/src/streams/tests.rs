@@ -13,9 +13,10 @@ use tokio::{
 use super::{Desk, asking::Asking};
 use crate::{
     Server,
-    config::{Loaded, Sources},
+    config::{Config, Loaded, Sources},
     listener::{BoundSocket, ListenerConfig, Owner, Stop},
     problem::Kind,
+    settings::Settings,
     tenants::TenantAdmin,
 };
 
@@ -352,10 +353,11 @@ async fn a_full_listener_is_counted_and_takes_the_next_when_it_can() {
     let running = Running::start(&[]).await;
     let app = running.server.app();
     let any = "127.0.0.1:0".parse().expect("an address");
-    let bounds = ListenerConfig { connections: 1, ..ListenerConfig::default() };
-    let socket = BoundSocket::bind(any, Owner::Process, bounds).expect("binds");
+    let socket = BoundSocket::bind(any, Owner::Process, ListenerConfig::default()).expect("binds");
     let address = socket.local_addr().expect("bound");
-    let (settings, metrics, stop) = (app.settings().clone(), app.metrics().clone(), Stop::default());
+    let mut config = Config::clone(&app.settings().get());
+    config.limits.listener_connections = 1;
+    let (settings, metrics, stop) = (Settings::new(config), app.metrics().clone(), Stop::default());
     let listener = socket.listen().expect("listens");
     let serving =
         tokio::spawn(listener.run(app.router(), app.delivery().clone(), settings, metrics, stop.clone()));

@@ -4,7 +4,7 @@ use tidings_auth::{ExposeSecret as _, KeyRequest};
 use tidings_core::{CredentialId, Grant, KeyId, Principal, ScopeSet, TenantId, Tenants};
 use tidings_store::Command;
 
-use crate::site::{Answer, As, Site};
+use crate::site::{Answer, As, Site, configured};
 
 const ROUTES: [(&str, &str); 22] = [
     ("POST", "/api/v1/jobs"),
@@ -157,6 +157,7 @@ async fn making_tenants_by_use_is_bounded() {
             site.post("/api/v1/events", &site.operator(&format!("t{n}")), &json!({"type": "x"})).await;
         if answer.status == 429 {
             assert_eq!(answer.problem(429), "rate-limited");
+            assert_eq!(answer.json()["limit"], "limits.new_tenants");
             assert!(answer.headers.contains_key("retry-after"));
             refused += 1;
         } else {
@@ -165,6 +166,10 @@ async fn making_tenants_by_use_is_bounded() {
     }
     assert!(refused > 0);
     site.get("/api/v1/events", &site.operator("t999")).await.ok(200);
+    site.app.reload(&configured(site.folder(), &["limits.new_tenants=off"])).expect("reloads");
+    for n in 200..400 {
+        site.post("/api/v1/events", &site.operator(&format!("t{n}")), &json!({"type": "x"})).await.ok(201);
+    }
     site.close().await;
 }
 

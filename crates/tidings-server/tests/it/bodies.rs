@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::site::Site;
+use crate::site::{Site, configured};
 
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "it is a table")]
@@ -196,5 +196,43 @@ async fn each_wrong_parameter_gets_its_documented_answer() {
     let accept = [("accept", "image/png")];
     let answer = site.send(Method::GET, "/api/v1/events", Some(&who), &accept, None).await;
     assert_eq!(answer.problem(406), "not-acceptable");
+    site.close().await;
+}
+
+#[tokio::test]
+async fn json_may_be_as_deep_as_is_configured() {
+    let site = Site::with(&["limits.json_depth=3"]).await;
+    let who = site.operator("acme");
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let send = async |path: &str, body: String| {
+        let answer = site.send(Method::POST, path, Some(&who), &[], Some(&body)).await;
+        (answer.status.as_u16(), answer)
+    };
+    let event = |depth| format!(r#"[{{"type":"a.b"}},{{"type":"a.b","data":{}}}]"#, nested(depth));
+    let job = |depth| format!(r#"{{"type":"a","payload":{}}}"#, nested(depth));
+    let result = |depth| format!(r#"{{"result":{}}}"#, nested(depth));
+    assert_eq!(send("/api/v1/events", event(3)).await.0, 201);
+    assert_eq!(send("/api/v1/jobs", job(3)).await.0, 201);
+    let lease = format!("/api/v1/leases/{}/complete", site.lease(&who, "a").await);
+    for (path, body, place) in [
+        ("/api/v1/events", event(4), "$[1].data"),
+        ("/api/v1/jobs", job(4), "$.payload"),
+        (lease.as_str(), result(4), "$.result"),
+    ] {
+        let answer = send(path, body).await.1;
+        assert_eq!(answer.problem(422), "invalid-body");
+        assert_eq!(
+            (&answer.json()["path"], &answer.json()["limit"]),
+            (&json!(place), &json!("limits.json_depth"))
+        );
+    }
+    assert_eq!(send(&lease, result(3)).await.0, 200);
+    site.app.reload(&configured(site.folder(), &[])).expect("reloads");
+    assert_eq!(send("/api/v1/events", event(64)).await.0, 201);
+    let answer = send("/api/v1/events", event(65)).await.1;
+    assert_eq!(answer.problem(422), "invalid-body");
+    assert_eq!(answer.json()["limit"], "limits.json_depth");
+    let counted = "http_requests_limited_total{limit=\"limits.json_depth\"} 4\n";
+    assert!(site.app.scrape().contains(counted));
     site.close().await;
 }

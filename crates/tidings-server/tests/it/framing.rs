@@ -19,8 +19,12 @@ struct Listening {
 
 impl Listening {
     async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[&str]) -> Self {
         let folder = folder();
-        let server = Server::start(configured(&folder, &[])).await.expect("starts");
+        let server = Server::start(configured(&folder, settings)).await.expect("starts");
         let key = std::fs::read_to_string(server.new_admin_key().expect("made")).expect("reads");
         let auth = format!(
             "Authorization: Bearer {}\r\nX-Tidings-Tenant: acme\r\nContent-Type: application/json\r\n",
@@ -177,7 +181,15 @@ async fn what_cannot_be_read_at_all_is_answered_by_a_problem_too() {
         ),
     ] {
         let answer = exchange(it.server.address(), &request).await;
-        assert_refused(what, &answer, status, slug);
+        let problem = assert_refused(what, &answer, status, slug);
+        let limit = match what {
+            "a long URL" => "limits.url_bytes",
+            "many fields" => "limits.head_fields",
+            "a large head" => "limits.head_bytes",
+            _ => continue,
+        };
+        assert_eq!(problem["limit"], limit, "{what}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(limit)), "{problem}");
     }
     let ops = it.server.ops_address().expect("on");
     assert_refused(
@@ -188,9 +200,68 @@ async fn what_cannot_be_read_at_all_is_answered_by_a_problem_too() {
     );
     let scraped = exchange(ops, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(scraped.contains("http_problems_total{type=\"head-too-large\"} 2"), "{scraped}");
+    for limit in ["url_bytes", "head_fields", "head_bytes"] {
+        let line = format!("http_requests_limited_total{{limit=\"limits.{limit}\"}} 1\n");
+        assert!(scraped.contains(&line), "{scraped}");
+    }
     for counted in ["head-too-large\"} 2", "uri-too-long\"} 1"] {
         let line = format!("http_requests_rejected_total{{reason=\"{counted}");
         assert!(scraped.contains(&line), "{scraped}");
+    }
+    it.end().await;
+}
+
+#[tokio::test]
+async fn urls_and_heads_may_be_as_large_as_is_configured_to_the_byte() {
+    const LIMITS: [&str; 3] = ["limits.url_bytes=300", "limits.head_bytes=5000", "limits.head_fields=20"];
+    let it = Listening::with(&LIMITS).await;
+    let ask = async |request: String| exchange(it.server.address(), &request).await;
+    let get =
+        |url: &str, more: &str| format!("GET {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n");
+    let url = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+    let head = |bytes: usize| {
+        let rest = get("/health/live", "X-A: \r\n").len();
+        get("/health/live", &format!("X-A: {}\r\n", "a".repeat(bytes - rest)))
+    };
+    let fields = |count: usize| get("/health/live", &"X-A: b\r\n".repeat(count - 2));
+    for (what, fits) in [
+        ("a URL", get(&url(300), "")),
+        ("an absolute URL", get(&format!("http://x{}", url(292)), "")),
+        ("a head", head(5_000)),
+        ("fields", fields(20)),
+    ] {
+        let answer = ask(fits).await;
+        let status = if what.contains("URL") { "404" } else { "200" };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
+    }
+    for (what, request, status, slug, limit) in [
+        ("a URL", get(&url(301), ""), 414, "uri-too-long", "limits.url_bytes"),
+        (
+            "an absolute URL",
+            get(&format!("http://x{}", url(293)), ""),
+            414,
+            "uri-too-long",
+            "limits.url_bytes",
+        ),
+        ("a head", head(5_001), 431, "head-too-large", "limits.head_bytes"),
+        (
+            "a head without an end",
+            "GET /".to_owned() + &"a".repeat(20_000),
+            431,
+            "head-too-large",
+            "limits.head_bytes",
+        ),
+        ("fields", fields(21), 431, "head-too-large", "limits.head_fields"),
+    ] {
+        let problem = assert_refused(what, &ask(request).await, status, slug);
+        assert_eq!(problem["limit"], limit, "{what}");
+    }
+    // For the connections that come from now on.
+    let reloaded = ["limits.url_bytes=301", "limits.head_bytes=5001", "limits.head_fields=21"];
+    it.server.app().reload(&configured(&it.folder, &reloaded)).expect("reloads");
+    for (request, status) in [(get(&url(301), ""), 404), (head(5_001), 200), (fields(21), 200)] {
+        let answer = ask(request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
     it.end().await;
 }

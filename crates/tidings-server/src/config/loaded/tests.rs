@@ -232,3 +232,40 @@ fn the_notice_of_a_stop_leaves_streams_half_of_its_time() {
     let message = error(set(&at("drain.notice=5001ms")));
     assert!(message.contains("drain.notice") && message.contains("half of drain.timeout"), "{message}");
 }
+
+#[test]
+fn requests_in_flight_leave_places_of_the_listener() {
+    let load = |sets: &[&str]| Loaded::load(set(sets)).map(|loaded| loaded.config.limits);
+    let shipped = load(&[]).expect("valid");
+    assert!(shipped.requests_in_flight < shipped.listener_connections);
+    let message = error(set(&["limits.requests_in_flight=4096"]));
+    assert!(message.contains("limits.requests_in_flight (from --set"), "{message}");
+    assert!(message.contains("less than limits.listener_connections, which is 4096"), "{message}");
+    let both = ["limits.requests_in_flight=10000", "limits.listener_connections=12000"];
+    assert_eq!(load(&both).expect("valid").requests_in_flight, 10_000);
+    assert!(load(&["limits.listener_connections=3072"]).is_err(), "beside what is shipped");
+}
+
+#[test]
+fn what_a_request_may_be_has_bounds_itself() {
+    for beyond in [
+        "url_bytes=65535",
+        "url_bytes=255",
+        "head_bytes=4095",
+        "head_bytes=1048577",
+        "head_fields=15",
+        "head_fields=1001",
+        "json_depth=0",
+        "json_depth=65",
+        "listener_connections=1",
+        "listener_connections_per_ip=0",
+        "new_tenants=0/s",
+    ] {
+        let message = error(set(&[&format!("limits.{beyond}")]));
+        let key = beyond.split('=').next().expect("a key");
+        assert!(message.contains(&format!("limits.{key}")), "{message}");
+    }
+    let lifted = ["limits.listener_connections_per_ip=off", "limits.new_tenants=off"];
+    let limits = Loaded::load(set(&lifted)).expect("valid").config.limits;
+    assert_eq!((limits.listener_connections_per_ip, limits.new_tenants), (Off::OFF, Off::OFF));
+}

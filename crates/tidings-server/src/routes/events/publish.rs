@@ -14,7 +14,7 @@ use crate::{
     config::Limits,
     idempotency::IdempotencyKey,
     ids::Ids,
-    problem::{Kind, Problem},
+    problem::Problem,
     quotas::Metered,
     routes::{batch, submit},
     settings::Settings,
@@ -115,11 +115,7 @@ impl PublishRequest {
         ids: &Ids,
     ) -> Result<NewEvent, Problem> {
         let data = self.data.unwrap_or_else(RawJson::null);
-        if data.len() > limits.event_bytes {
-            let max = limits.event_bytes;
-            let detail = format!("{path}.data is larger than {max} bytes (limits.event_bytes).");
-            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
-        }
+        body::within_limits(&data, path, "data", limits)?;
         access::may_write_about(principal, self.subject.as_ref())?;
         Ok(NewEvent {
             id: ids.event(),

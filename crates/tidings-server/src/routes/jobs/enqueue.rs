@@ -16,7 +16,7 @@ use crate::{
     idempotency::IdempotencyKey,
     ids::Ids,
     object::Object,
-    problem::{Kind, Problem},
+    problem::Problem,
     quotas::Metered,
     settings::Settings,
 };
@@ -182,11 +182,7 @@ impl EnqueueRequest {
 
     fn into_spec(self, path: &str, principal: &Principal, limits: &Limits) -> Result<JobSpec, Problem> {
         let payload = self.payload.unwrap_or_else(RawJson::null);
-        if payload.len() > limits.event_bytes {
-            let max = limits.event_bytes;
-            let detail = format!("{path}.payload is larger than {max} bytes (limits.event_bytes).");
-            return Err(Problem::new(Kind::TooLarge, detail).with("limit", "limits.event_bytes"));
-        }
+        body::within_limits(&payload, path, "payload", limits)?;
         access::may_write_about(principal, self.subject.as_ref())?;
         let mut spec = JobSpec::new(self.r#type, payload);
         spec.owner = access::owner_of(principal, self.owner)?;

@@ -5,14 +5,14 @@ use tidings_store::{Journal, Operation};
 
 use crate::{
     access::WorkAccess,
-    body::OptionalJson,
+    body::{OptionalJson, within_limits},
     leases::{LeaseToken, ProgressDesk},
     path::Id,
     problem::Problem,
     settings::Settings,
 };
 
-use super::{own, report, shown, within_limit};
+use super::{own, report, shown};
 
 /// What a job has come to.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -40,7 +40,9 @@ pub(crate) async fn complete(
     OptionalJson(request): OptionalJson<CompleteRequest>,
 ) -> Result<Response, Problem> {
     own(&access, &lease)?;
-    within_limit(request.result.as_ref(), settings.get().limits.event_bytes)?;
+    if let Some(result) = &request.result {
+        within_limits(result, "$", "result", &settings.get().limits)?;
+    }
     let (job, lease_no, pending) = (lease.job, lease.lease_no, desk.lend(&lease));
     let operation =
         Operation::Complete { job, lease_no, result: request.result, pending: pending.progress() };
