@@ -80,6 +80,11 @@ impl Meter {
         Ok(left)
     }
 
+    /// Takes a spending back, as if it had not been. What has come back meanwhile is not given twice.
+    pub fn give_back(&mut self, quota: Quota, cost: u32) {
+        self.until = self.until.saturating_sub(quota.cost(cost));
+    }
+
     /// What spending `cost` would leave.
     pub fn look(&mut self, quota: Quota, cost: u32, now: Timestamp) -> Result<Left, Exceeded> {
         self.follow(quota, now);

@@ -89,17 +89,24 @@ impl Addresses {
         peer
     }
 
-    /// A place for one more stream of this client.
+    /// A place for one more stream of this client. Where there is none, the attempt costs nothing of its rate.
     pub(crate) fn admit(&self, client: IpAddr) -> Result<AddressPlace, Problem> {
         let of = Address::of(client);
-        let limits = self.0.settings.get().limits.clone();
-        if let Some(rate) = limits.upgrades_per_ip.0 {
+        let settings = self.0.settings.get();
+        let (most, rate) = (settings.limits.connections_per_ip.0, settings.limits.upgrades_per_ip.0);
+        let place = self.0.streams.take(of, most).ok_or_else(|| too_many(most.unwrap_or_default()))?;
+        if let Some(rate) = rate {
             let spent = self.0.upgrades.spend(of, Quota::twice(rate.0), 1, self.0.clock.now());
             spent.map_err(|Exceeded(wait)| too_fast(wait))?;
         }
-        let limit = limits.connections_per_ip.0;
-        let place = self.0.streams.take(of, limit).ok_or_else(|| too_many(limit.unwrap_or_default()))?;
         Ok(AddressPlace { _place: Arc::new(place) })
+    }
+
+    /// Gives back what an attempt cost of this client's rate.
+    pub(crate) fn begun_nothing(&self, client: IpAddr) {
+        if let Some(rate) = self.0.settings.get().limits.upgrades_per_ip.0 {
+            self.0.upgrades.give_back(&Address::of(client), Quota::twice(rate.0), 1);
+        }
     }
 }
 

@@ -40,6 +40,13 @@ impl<K: Eq + Hash + Clone> Rates<K> {
         let spent = self.spend_all(&[Cost { key, meter: 0, quota, amount: cost }], now);
         spent.map(|left| left[0]).map_err(|(_, exceeded)| exceeded)
     }
+
+    /// Takes a spending back, as if it had not been.
+    pub(crate) fn give_back(&self, key: &K, quota: Quota, cost: u32) {
+        if let Some(meters) = self.spent.lock().meters.get_mut(key) {
+            meters[0].give_back(quota, cost);
+        }
+    }
 }
 
 impl<K: Eq + Hash + Clone, const N: usize> Rates<K, N> {
@@ -125,6 +132,20 @@ mod tests {
         let rates = Rates::new(10);
         let passed = |key: &'static str| (0..50).filter(|_| rates.spend(key, TEN, 1, at(0)).is_ok()).count();
         assert_eq!((passed("a"), passed("b"), passed("a")), (20, 20, 0));
+    }
+
+    #[test]
+    fn what_is_given_back_was_not_spent() {
+        let rates = Rates::new(10);
+        assert_eq!(rates.spend("a", TEN, 15, at(0)).expect("enough").remaining, 5);
+        assert_eq!(rates.spend("a", TEN, 5, at(0)).expect("enough").remaining, 0);
+        rates.give_back(&"a", TEN, 5);
+        rates.give_back(&"nobody", TEN, 5);
+        assert!(rates.spend("a", TEN, 6, at(0)).is_err());
+        assert_eq!(rates.spend("a", TEN, 5, at(0)).expect("enough").remaining, 0);
+        rates.give_back(&"a", TEN, 100);
+        assert_eq!(rates.spend("a", TEN, 20, at(0)).expect("the whole, and no more").remaining, 0);
+        assert!(rates.spend("a", TEN, 1, at(0)).is_err());
     }
 
     #[test]

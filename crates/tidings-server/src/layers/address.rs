@@ -5,7 +5,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::Method;
+use http::{Method, StatusCode};
 use tidings_delivery::ConnectionKind;
 
 use crate::{app::App, listener::Unnamed, routes::events::wants_stream};
@@ -21,16 +21,20 @@ pub(super) async fn limit(State(app): State<App>, mut request: Request, next: Ne
         Some(Unnamed) => peer.ip().to_canonical(),
         None => addresses.client(peer, request.headers()),
     };
-    if let Some(kind) = begins(&request) {
-        match addresses.admit(client) {
-            Ok(place) => drop(request.extensions_mut().insert(place)),
-            Err(problem) => {
-                app.streams().refused(kind, &problem);
-                return problem.into_response();
-            }
+    let Some(kind) = begins(&request) else { return next.run(request).await };
+    match addresses.admit(client) {
+        Ok(place) => drop(request.extensions_mut().insert(place)),
+        Err(problem) => {
+            app.streams().refused(kind, &problem);
+            return problem.into_response();
         }
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    // By a limit of its user, its tenant or its key. Such an answer is held back, so that nobody asks at will.
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        addresses.begun_nothing(client);
+    }
+    response
 }
 
 /// Which kind of stream the request asks for, if any.

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
 use tidings_core::{Entropy, TenantId, UserId};
 use tidings_delivery::{ConnectionId, ConnectionKind, Delivery};
 
@@ -148,6 +151,21 @@ impl Drop for Place {
 /// connection, whether or not it has begun by then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked(pub(super) Instant);
+
+/// There may be room for one more. Extracted before the credential, which a refusal then leaves unspent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room;
+
+impl<S: Sync> FromRequestParts<S> for Room
+where
+    Desk: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Desk::from_ref(state).look_first().map(|()| Self)
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Asked {
     type Rejection = std::convert::Infallible;

@@ -7,7 +7,11 @@ use tidings_delivery::{NewConnection, Protocol, Stream};
 use tidings_live::{Hub, SubscriptionSpec};
 use tidings_store::Journal;
 
-use super::{Desk, admission::Asked, request};
+use super::{
+    Desk,
+    admission::{Asked, Room},
+    request,
+};
 use crate::{
     access::{Gate, StreamAccess},
     addresses::AddressPlace,
@@ -44,7 +48,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // The moment comes before the judgement: what is revoked after it closes the connection.
         let Ok(Asked(at)) = Asked::from_request_parts(parts, state).await;
-        Desk::from_ref(state).look_first()?;
+        let Room = Room::from_request_parts(parts, state).await?;
         Ok(Self {
             at,
             access: StreamAccess::from_request_parts(parts, state).await?,

@@ -4,13 +4,18 @@ use axum::{
 };
 use tidings_delivery::{NewConnection, Protocol};
 
-use super::{Desk, admission::Asked, begin, upgrade};
+use super::{
+    Desk,
+    admission::{Asked, Room},
+    begin, upgrade,
+};
 use crate::{access::StreamAccess, addresses::AddressPlace, problem::Problem};
 
 /// A WebSocket that sends back what it gets, on the stack that the streams use. Routed only where
 /// `server.debug_echo` says so.
 pub(crate) async fn echo(
     asked: Asked,
+    _: Room,
     access: StreamAccess,
     State(desk): State<Desk>,
     request: Request,

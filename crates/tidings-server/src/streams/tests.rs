@@ -251,7 +251,12 @@ async fn a_stream_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn a_ticket_is_not_spent_on_a_server_that_is_full() {
-    let running = Running::start(&["limits.connections=1"]).await;
+    ticket_is_kept_for("/api/v1/ws").await;
+    ticket_is_kept_for("/api/v1/echo").await;
+}
+
+async fn ticket_is_kept_for(path: &str) {
+    let running = Running::start(&["limits.connections=1", "server.debug_echo=true"]).await;
     let mut client = running.connect().await;
     client
         .send(format!("POST /api/v1/tickets HTTP/1.1\r\n{}Content-Length: 0\r\n\r\n", running.auth()))
@@ -259,7 +264,7 @@ async fn a_ticket_is_not_spent_on_a_server_that_is_full() {
     client.until("\"ticket\":\"").await;
     let ticket = client.until("\"").await;
     let ticket = ticket.trim_end_matches('"');
-    let upgrade = format!("GET /api/v1/ws?ticket={ticket} HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}\r\n");
+    let upgrade = format!("GET {path}?ticket={ticket} HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}\r\n");
     let mut first = running.connect().await;
     first.send(running.upgrade("")).await;
     first.until("stream.open").await;

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use tidings_auth::{ServerKeys, TokenRequest};
 use tidings_core::SystemEntropy;
 
-use crate::site::{Answer, As, PATIENCE, ShiftedClock, Site, configured, folder};
+use crate::{
+    cluster::until,
+    site::{Answer, As, PATIENCE, ShiftedClock, Site, configured, folder},
+};
 
 /// A server whose clock stands still until the test sets it forward: nothing comes back by itself.
 async fn site(settings: &[&str]) -> (Site, ShiftedClock) {
@@ -331,6 +334,73 @@ async fn so_many_requests_are_answered_at_one_time_and_health_besides() {
     assert_eq!(read(&site, &who).await.problem(503), "busy");
     drop(held);
     read(&site, &who).await.ok(200);
+    site.close().await;
+}
+
+#[tokio::test]
+async fn the_delay_of_a_refusal_is_no_duration_of_a_request() {
+    let (site, _) = site(&["limits.requests_per_tenant=1/s", "limits.refusal_delay=1s"]).await;
+    let who = site.operator("acme");
+    for _ in 0..2 {
+        read(&site, &who).await.ok(200);
+    }
+    let durations = || {
+        let scraped = site.app.scrape();
+        let value = |name: &str| {
+            let line = scraped.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name}in {scraped}")).parse::<f64>().expect("a number")
+        };
+        (value("http_request_duration_seconds_sum "), value("http_request_duration_seconds_count "))
+    };
+    let (sum, count) = durations();
+    let asked = std::time::Instant::now();
+    refused(&read(&site, &who).await, "limits.requests_per_tenant", 1);
+    assert!(asked.elapsed() >= Duration::from_secs(1), "it is held back");
+    let (sum_then, count_then) = durations();
+    assert!((count_then - count - 1.0).abs() < 0.5, "{count} and then {count_then}");
+    assert!(sum_then - sum < 0.9, "{sum} and then {sum_then}");
+    site.close().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_another_limit_refuses_costs_its_address_nothing() {
+    let (site, clock) = site(&[
+        "limits.upgrades_per_ip=5/s",
+        "limits.connections_per_ip=2",
+        "limits.requests_per_tenant=2/s",
+        "limits.refusal_delay=off",
+    ])
+    .await;
+    let attempt = async |who: &As| {
+        let mut request = with(Request::get("/api/v1/events").body(Body::empty()).expect("a request"), who);
+        request.headers_mut().insert("accept", "text/event-stream".parse().expect("a value"));
+        let peer: std::net::SocketAddr = "192.0.2.1:5".parse().expect("an address");
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        site.raw(request).await
+    };
+    let who = site.operator("acme");
+    for _ in 0..4 {
+        read(&site, &who).await.ok(200);
+    }
+    for _ in 0..30 {
+        refused(&Answer::of(attempt(&who).await).await, "limits.requests_per_tenant", 1);
+    }
+    clock.forward(Duration::from_secs(2));
+    let held = [attempt(&who).await, attempt(&who).await];
+    assert!(held.iter().all(|answer| answer.status() == 200), "two of the burst of ten");
+    for _ in 0..30 {
+        let answer = Answer::of(attempt(&who).await).await;
+        assert_eq!(answer.problem(429), "connections-limited");
+        assert_eq!(answer.json()["limit"], "limits.connections_per_ip");
+    }
+    drop(held);
+    // Who is nobody is counted: else an address could guess at will.
+    let stranger = As::bearer("tdk_x");
+    until("a place is free", async || attempt(&stranger).await.status() == 401).await;
+    for _ in 1..8 {
+        assert_eq!(attempt(&stranger).await.status(), 401);
+    }
+    refused(&Answer::of(attempt(&who).await).await, "limits.upgrades_per_ip", 1);
     site.close().await;
 }
 
