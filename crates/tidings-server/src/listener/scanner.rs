@@ -7,6 +7,9 @@
 /// How much is kept of a line that has not yet come whole: more than any field that is looked at may have.
 const LINE_KEPT: usize = 256;
 
+/// Some readers take what is longer for a number below zero.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     part: Part,
@@ -159,7 +162,8 @@ impl Fields {
             if self.length.is_some() {
                 return Err("it has more than one Content-Length");
             }
-            self.length = Some(number(value, 10).ok_or("its Content-Length is no length")?);
+            let length = number(value, 10).filter(|length| *length <= LENGTH_MAX);
+            self.length = Some(length.ok_or("its Content-Length is no length")?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err("its Transfer-Encoding is not just \"chunked\"");
@@ -223,6 +227,7 @@ mod tests {
             ("Content-Length: 5, 5\r\n\r\n", "no length"),
             ("Content-Length:\r\n\r\n", "no length"),
             ("Content-Length: 99999999999999999999\r\n\r\n", "no length"),
+            ("Content-Length: 9223372036854775808\r\n\r\n", "no length"),
             ("Transfer-Encoding: gzip, chunked\r\n\r\n", "not just"),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "not just"),
             ("Host: x\n\n", "LF alone"),

@@ -28,13 +28,13 @@ impl Unfit {
         head: HeadLimits,
         limits: &Limits,
     ) -> Self {
+        if let Some(why) = framing.doubt() {
+            return Self::because(why);
+        }
         match status {
             StatusCode::URI_TOO_LONG => Self::long(limits.url_bytes),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::large(framing.fields(), head),
-            _ => match framing.doubt() {
-                Some(why) => Self::because(why),
-                None => Self(Problem::new(Kind::BadRequest, "What came does not read as a request.")),
-            },
+            _ => Self(Problem::new(Kind::BadRequest, "What came does not read as a request.")),
         }
     }
 
