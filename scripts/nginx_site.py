@@ -1,6 +1,7 @@
 """deploy/nginx/tidings.conf in a real nginx before a real server: ports, paths, the upstream and what a test scales down are all that
 is changed of the template."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -11,10 +12,11 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PATIENCE = 30
@@ -37,13 +39,42 @@ def eventually(what: str, ask):
     raise AssertionError(f"not in time: {what}")
 
 
+class WebSocket:
+    """A connection of the library's asyncio client, for those who wait. Its client for threads has one of them read while another writes, on one
+    TLS connection: OpenSSL does not let that be, and where nginx's session tickets come while the request goes out, either side may end it."""
+
+    loop = asyncio.new_event_loop()
+
+    def __init__(self, url: str, **how):
+        async def opened():
+            return await connect(url, **how)
+        self.ws = self.wait(opened())
+
+    @classmethod
+    def wait(cls, what):
+        return asyncio.run_coroutine_threadsafe(what, cls.loop).result()
+
+    def recv(self, timeout: float) -> str:
+        return self.wait(asyncio.wait_for(self.ws.recv(), timeout))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.wait(self.ws.close())
+
+
+threading.Thread(target=WebSocket.loop.run_forever, daemon=True).start()
+
+
 class Site:
     """Both in `work`, until `programs` ends them. `settings` are Tidings' and `pace` replaces nginx's directives by name. Of `two` nodes the
-    second has a copy of the first one's folder: it takes the same credentials and has a log of its own."""
+    second has a copy of the first one's folder: it takes the same credentials and has a log of its own. `more` are nginx's lines for all its sites."""
 
-    def __init__(self, binary: str, work: pathlib.Path, programs: contextlib.ExitStack, settings: list[str], pace=None, two=False):
+    def __init__(self, binary: str, work: pathlib.Path, programs: contextlib.ExitStack, settings: list[str], pace=None, two=False,
+                 more="access_log off;"):
         self.binary, self.work, self.programs = str(pathlib.Path(binary).resolve()), work, programs
-        self.settings, self.pace = settings, pace or {}
+        self.settings, self.pace, self.more = settings, pace or {}, more
         self.backend, self.ops, self.plain, self.port = free_port(), free_port(), free_port(), free_port()
         self.tls = ssl.create_default_context()
         self.start_tidings()
@@ -107,7 +138,7 @@ class Site:
         paths = "".join(f"{name}_temp_path {self.work}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.work / "nginx.conf").write_text(
             f"user root; daemon off; pid {self.work}/pid; error_log stderr;\nevents {{ worker_connections 4096; }}\n"
-            f"http {{ access_log off; {paths} include {self.work}/site.conf; }}\n")
+            f"http {{ {self.more} {paths} include {self.work}/site.conf; }}\n")
         self.run(["nginx", "-c", str(self.work / "nginx.conf")], "nginx.log")
         eventually("nginx listens", lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True)
 
@@ -129,9 +160,10 @@ class Site:
 
     def websocket(self, source: str, query="", headers=()):
         headers = {"Authorization": f"Bearer {self.token}", **dict(headers)}
-        return connect(f"wss://tidings.example.com/api/v1/ws{query}", sock=plain(self, source), ssl=self.tls,
-                       server_hostname="tidings.example.com", additional_headers=headers, subprotocols=["tidings.v1"],
-                       open_timeout=PATIENCE, max_size=None)
+        wire = plain(self, source)
+        wire.setblocking(False)
+        return WebSocket(f"wss://tidings.example.com/api/v1/ws{query}", sock=wire, ssl=self.tls, server_hostname="tidings.example.com",
+                         additional_headers=headers, subprotocols=["tidings.v1"], open_timeout=PATIENCE, max_size=None)
 
 
 def plain(site: Site, source: str) -> socket.socket:
