@@ -40,7 +40,7 @@ fuzz: ## Fuzz the guard, FUZZ= seconds (60) for each of its targets, guided by c
 	@scripts/prepare fuzz
 	@FUZZ=$(FUZZ) scripts/fuzz
 
-soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers and idle clients for long, SOAK= seconds (600) under each fault and load, one after another.
+soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers, smuggled requests and idle clients for long, SOAK= seconds (600) under each fault and load, one after another.
 	@scripts/prepare test
 	@. scripts/env && cargo build --locked -p tidings-cli && cargo build --release --locked -p tidings-cli
 	@. scripts/env && TIDINGS_SOAK=$(SOAK) cargo test --locked -p tidings-tests --test it -- --nocapture --test-threads 1 cluster::
@@ -48,6 +48,7 @@ soak: ## Run the tests of cluster, webhooks, floods, restarts, slow peers and id
 		cargo test --release --locked -p tidings-tests --test it -- --nocapture --test-threads 1 webhooks::sustained webhooks::many handshakes \
 		busy soft_landing flood::of_ten_thousand
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-slow-peers target/release/tidings
+	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-smuggling target/release/tidings
 	@TIDINGS_SOAK=$(SOAK) target/peers/bin/python scripts/test-idle target/release/tidings
 
 clean: ## Remove what was built. Data folders stay.
