@@ -51,10 +51,9 @@ impl Shared {
 }
 
 /// The load is one user at one address.
-const ROOMY: [&str; 13] = [
+const ROOMY: [&str; 12] = [
     "limits.connections=20000",
     "limits.connections_per_ip=off",
-    "limits.listener_connections_per_ip=off",
     "limits.upgrades_per_ip=off",
     "limits.connections_per_user=off",
     "limits.requests_per_tenant=off",

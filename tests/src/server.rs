@@ -30,9 +30,8 @@ pub const ALL_SCOPES: &str =
     "jobs:read:all jobs:write jobs:work events:read events:publish events:detail keys:manage";
 
 /// A test's clients are one user at one address: what limits those is on only where a test sets it.
-const ROOMY: [&str; 12] = [
+const ROOMY: [&str; 11] = [
     "limits.connections_per_ip=off",
-    "limits.listener_connections_per_ip=off",
     "limits.upgrades_per_ip=off",
     "limits.connections_per_user=off",
     "limits.requests_per_tenant=off",

@@ -20,9 +20,8 @@ const PUBLISHES_PER_S: f64 = 50.0;
 const JOBS_PER_S: f64 = 10.0;
 
 /// As shipped, but for the rate of webhooks: the quiet tenant's own would wait for it.
-const SHIPPED: [&str; 6] = [
+const SHIPPED: [&str; 5] = [
     "limits.connections_per_ip=10",
-    "limits.listener_connections_per_ip=1024",
     "limits.connections_per_user=5",
     "limits.upgrades_per_ip=10/s",
     "webhooks.rate_per_tenant=off",
@@ -33,13 +32,12 @@ const SHIPPED: [&str; 6] = [
 const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The limits of docs/limits.md that bound a tenant, each above what the quiet one needs.
-const LIMITED: [&str; 10] = [
+const LIMITED: [&str; 9] = [
     "limits.requests_per_tenant=500/s",
     "limits.publishes_per_tenant=200/s",
     "limits.enqueues_per_tenant=50/s",
     "limits.connections_per_tenant=100",
     "limits.connections_per_ip=10",
-    "limits.listener_connections_per_ip=1024",
     "limits.connections_per_user=5",
     "limits.upgrades_per_ip=10/s",
     "webhooks.rate_per_tenant=6000/m",

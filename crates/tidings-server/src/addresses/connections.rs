@@ -27,11 +27,14 @@ impl Connections {
         Self { settings, held: Arc::default() }
     }
 
-    /// A place for one more of `client`. A trusted proxy speaks for many and has all it likes.
+    /// A place for one more of `client`. A trusted proxy speaks for many and has all it likes; so has everybody where
+    /// `limits.connections_per_ip` is lifted, by which addresses are not told from one another.
     pub(crate) fn admit(&self, client: IpAddr) -> Result<Connected, Problem> {
         let settings = self.settings.get();
         let client = client.to_canonical();
-        let most = settings.limits.listener_connections_per_ip.0.filter(|_| !settings.server.trusts(client));
+        let limits = &settings.limits;
+        let is_limited = limits.connections_per_ip.0.is_some() && !settings.server.trusts(client);
+        let most = limits.listener_connections_per_ip.0.filter(|_| is_limited);
         let place = self.held.take(Address::of(client), most);
         place.map(|place| Connected { _place: place }).ok_or_else(|| too_many(most.unwrap_or_default()))
     }
@@ -85,12 +88,12 @@ mod tests {
     #[test]
     fn a_trusted_proxy_has_all_and_so_has_everybody_where_addresses_are_not_limited() {
         assert_eq!(admitted(&connections(|_| {}), "10.0.0.1"), 5);
-        assert_eq!(
-            admitted(
-                &connections(|config| config.limits.listener_connections_per_ip = Off::OFF),
-                "192.0.2.1"
-            ),
-            5
-        );
+        let lifted: [fn(&mut Config); 2] = [
+            |config| config.limits.listener_connections_per_ip = Off::OFF,
+            |config| config.limits.connections_per_ip = Off::OFF,
+        ];
+        for lift in lifted {
+            assert_eq!(admitted(&connections(lift), "192.0.2.1"), 5);
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::{destination::Key, pool::Pool};
 
 /// The requests that have one of a host's connections to themselves, or are making one.
 ///
-/// A tenant gets another only while it has fewer than are left: so one that takes all that it can get has half of them, and there is
-/// always room for one that has none.
+/// A tenant gets another only while it has fewer than are left: so one that takes all that it can get has half of them, two have a
+/// quarter of them left for the others, and it takes several greedy ones (nine, of 256) to leave nothing.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: usize,

@@ -23,9 +23,8 @@ pub(super) struct OwnServer {
 }
 
 /// The load comes from one address and one tenant, and is to find the server's own limits.
-const LIFTED: [&str; 7] = [
+const LIFTED: [&str; 6] = [
     "limits.connections_per_ip=off",
-    "limits.listener_connections_per_ip=off",
     "limits.upgrades_per_ip=off",
     "limits.requests_per_tenant=off",
     "limits.publishes_per_tenant=off",
