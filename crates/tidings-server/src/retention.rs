@@ -36,6 +36,8 @@ fn kept(settings: &Settings) -> Retention {
             backlog: config.webhook_backlog.0,
             attempts_age: config.attempts.0.map(|span| span.0),
             attempts_per_endpoint: config.attempts_per_endpoint,
+            dead_letters_age: config.dead_letters.0.map(|span| span.0),
+            dead_letters_per_endpoint: config.dead_letters_per_endpoint.0,
         },
     }
 }
@@ -61,6 +63,10 @@ async fn sweep(journal: &Journal, retention: Retention, metrics: &Metrics) -> bo
                 );
                 metrics.webhooks.lost(swept.gaps);
             }
+            if swept.dead_letters > 0 {
+                tracing::info!(count = swept.dead_letters, "dead letters of webhooks have expired");
+                metrics.webhooks.expired(swept.dead_letters);
+            }
             swept.more
         }
         Ok(other) => unreachable!("a sweep is answered by its size, not by {other:?}"),
@@ -82,7 +88,9 @@ mod tests {
     use tidings_store::{JournalConfig, Operation, SqliteConfig, SqliteStore};
 
     use super::*;
-    use crate::config::{Config, Off};
+    use crate::config::{Config, Off, Span};
+
+    const DAY: Duration = Duration::from_hours(24);
 
     fn event() -> NewEvent {
         NewEvent {
@@ -98,11 +106,16 @@ mod tests {
     #[test]
     fn a_reload_changes_what_is_kept() {
         let settings = Settings::new(Config::default());
-        assert_eq!(kept(&settings).events_per_tenant, Some(1_000_000));
+        assert_eq!(kept(&settings), Retention::of_log(Some(DAY * 7), Some(1_000_000)));
         let mut config = Config::default();
         config.retention.events_per_tenant = Off::OFF;
+        config.retention.dead_letters = Off::at(Span::secs(60));
+        config.retention.dead_letters_per_endpoint = Off::at(5);
         settings.reload(&config);
-        assert_eq!(kept(&settings).events_per_tenant, None);
+        let now = kept(&settings);
+        assert_eq!(now.events_per_tenant, None);
+        assert_eq!(now.webhooks.dead_letters_age, Some(Duration::from_mins(1)));
+        assert_eq!(now.webhooks.dead_letters_per_endpoint, Some(5));
     }
 
     #[tokio::test]

@@ -251,6 +251,8 @@ pub struct Swept {
     pub more: bool,
     /// Ranges of the log that were lost to webhook endpoints, each of which `webhook.gap` tells.
     pub gaps: usize,
+    /// Dead letters that were too old or too many.
+    pub dead_letters: usize,
 }
 
 /// A batch that is on stable storage.

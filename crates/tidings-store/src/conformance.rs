@@ -162,6 +162,8 @@ pub const CASES: &[Case] = cases! {
     webhook_reports::{
         a_report_is_one_commit,
         a_page_of_deliveries_is_bounded_in_bytes,
+        a_page_of_attempts_is_bounded_in_bytes,
+        what_a_receiver_asked_for_is_kept,
         many_reports_go_in_one_batch,
         an_older_generation_moves_no_cursor,
         disabling_is_published_in_the_same_commit,
@@ -174,6 +176,8 @@ pub const CASES: &[Case] = cases! {
         what_waited_too_long_is_a_gap,
         what_the_log_would_keep_anyway_is_no_gap,
         attempts_are_forgotten_by_count_and_age,
+        dead_letters_are_forgotten_by_age,
+        dead_letters_are_forgotten_by_number,
         a_deleted_tenants_webhooks_go,
     }
 };

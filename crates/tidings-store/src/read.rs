@@ -92,12 +92,22 @@ pub struct WebhookRetention {
     pub attempts_age: Option<Duration>,
     /// And how many attempts of one endpoint.
     pub attempts_per_endpoint: u64,
+    /// How long a delivery is kept after it was given up.
+    pub dead_letters_age: Option<Duration>,
+    /// And how many of one endpoint: the oldest go.
+    pub dead_letters_per_endpoint: Option<u64>,
 }
 
 impl Default for WebhookRetention {
     fn default() -> Self {
         const DAY: Duration = Duration::from_hours(24);
-        Self { backlog: DAY * 30, attempts_age: Some(DAY * 7), attempts_per_endpoint: 10_000 }
+        Self {
+            backlog: DAY * 30,
+            attempts_age: Some(DAY * 7),
+            attempts_per_endpoint: 10_000,
+            dead_letters_age: Some(DAY * 30),
+            dead_letters_per_endpoint: Some(100_000),
+        }
     }
 }
 

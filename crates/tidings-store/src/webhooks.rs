@@ -61,7 +61,7 @@ pub trait Webhooks: Send + Sync {
     /// At most [`Replay::MAX`], the oldest first.
     async fn replays(&self, tenant: &TenantId, endpoint: EndpointId) -> Result<Vec<Replay>, ReadError>;
 
-    /// The delivery log, newest first.
+    /// The delivery log, newest first; at most `limit`, and no more than `bytes` asks for.
     async fn attempts(&self, tenant: &TenantId, query: AttemptQuery)
     -> Result<Vec<LoggedAttempt>, ReadError>;
 
@@ -110,7 +110,7 @@ fn bytes(page: &[Delivery]) -> usize {
 }
 
 /// Of an endpoint, of an event, or of both; of neither it finds nothing.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct AttemptQuery {
     pub endpoint: Option<EndpointId>,
     pub seq: Option<Seq>,
@@ -118,6 +118,49 @@ pub struct AttemptQuery {
     pub before: Option<AttemptPlace>,
     /// At most 1,000.
     pub limit: usize,
+    /// Answers of receivers: a page ends with the one that reaches this. So it has one attempt at least, where there is one.
+    pub bytes: usize,
+}
+
+impl Default for AttemptQuery {
+    /// As many as there are.
+    fn default() -> Self {
+        Self { endpoint: None, seq: None, before: None, limit: 1_000, bytes: usize::MAX }
+    }
+}
+
+impl AttemptQuery {
+    /// Where the next page ends; `None`: this one was the last.
+    pub fn next_before(&self, page: &[LoggedAttempt]) -> Option<AttemptPlace> {
+        let bytes: usize = page.iter().map(|logged| logged.attempt.answer.len()).sum();
+        let full = page.len() >= self.limit || bytes >= self.bytes;
+        page.last().filter(|_| full).map(|last| last.place)
+    }
+}
+
+/// A page that fills.
+#[derive(Debug)]
+pub(crate) struct AttemptPage {
+    query: AttemptQuery,
+    rows: Vec<LoggedAttempt>,
+    bytes: usize,
+}
+
+impl AttemptPage {
+    pub(crate) const fn new(query: AttemptQuery) -> Self {
+        Self { query, rows: Vec::new(), bytes: 0 }
+    }
+
+    /// Whether it is full with that.
+    pub(crate) fn push(&mut self, logged: LoggedAttempt) -> bool {
+        self.bytes += logged.attempt.answer.len();
+        self.rows.push(logged);
+        self.rows.len() >= self.query.limit || self.bytes >= self.query.bytes
+    }
+
+    pub(crate) fn into_rows(self) -> Vec<LoggedAttempt> {
+        self.rows
+    }
 }
 
 /// An attempt's place in the delivery log of its tenant.

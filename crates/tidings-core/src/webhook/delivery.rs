@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::AttemptFailure;
+use super::{AttemptFailure, Format};
 use crate::{EventId, EventType, ReplayId, Seq, Timestamp};
 
 /// An event that an endpoint did not take at the first try, or that is being sent again. A delivered one is gone.
@@ -13,6 +13,8 @@ pub struct Delivery {
     /// What was sent, as it was sent: the log may forget the event before the delivery is done with. Always there
     /// once it is dead.
     pub body: Option<Bytes>,
+    /// What the body is.
+    pub format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub struct Endpoint {
     pub generation: u64,
     /// Since when nothing was delivered, where something should have been.
     pub failing_since: Option<Timestamp>,
+    /// Until when its receiver asked to be left alone; another URL's was not asked for.
+    pub quiet_until: Option<Timestamp>,
     /// Newest last; only that one does not expire.
     pub secrets: Vec<Secret>,
     pub created_at: Timestamp,
@@ -71,6 +73,7 @@ impl Endpoint {
             cursor,
             generation: 1,
             failing_since: None,
+            quiet_until: None,
             secrets,
             created_at: now,
             change: 0,
@@ -88,6 +91,9 @@ impl Endpoint {
 
     #[must_use]
     pub fn changed(mut self, spec: EndpointSpec) -> Self {
+        if spec.url != self.spec.url {
+            self.quiet_until = None;
+        }
         self.spec = spec;
         self
     }

@@ -29,6 +29,19 @@ impl Format {
             Self::CloudeventsBinary => "cloudevents-binary",
         }
     }
+
+    /// Its number in stores.
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::Standard => 0,
+            Self::Cloudevents => 1,
+            Self::CloudeventsBinary => 2,
+        }
+    }
+
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.code() == code)
+    }
 }
 
 impl fmt::Display for Format {

@@ -186,6 +186,10 @@ pub struct Retention {
     pub attempts: Off<Span>,
     /// And how many attempts of one endpoint.
     pub attempts_per_endpoint: u64,
+    /// How long a webhook delivery is kept after it was given up.
+    pub dead_letters: Off<Span>,
+    /// And how many of one endpoint: the oldest go.
+    pub dead_letters_per_endpoint: Off<u64>,
 }
 
 impl Default for Retention {
@@ -196,6 +200,8 @@ impl Default for Retention {
             webhook_backlog: Span::secs(30 * 86_400),
             attempts: Off::at(Span::secs(7 * 86_400)),
             attempts_per_endpoint: 10_000,
+            dead_letters: Off::at(Span::secs(30 * 86_400)),
+            dead_letters_per_endpoint: Off::at(100_000),
         }
     }
 }
@@ -212,13 +218,17 @@ impl Retention {
         if self.attempts_per_endpoint == 0 {
             return Err(ConfigError::invalid("retention.attempts_per_endpoint", "must be at least 1"));
         }
-        if self.events_per_tenant.0 == Some(0) {
-            return Err(ConfigError::invalid(
-                "retention.events_per_tenant",
-                "must be at least 1; \"off\" lifts it",
-            ));
+        if let Some(dead_letters) = self.dead_letters.0 {
+            positive("retention.dead_letters", dead_letters)?;
         }
-        Ok(())
+        let counts = [
+            ("retention.events_per_tenant", self.events_per_tenant),
+            ("retention.dead_letters_per_endpoint", self.dead_letters_per_endpoint),
+        ];
+        match counts.into_iter().find(|(_, count)| count.0 == Some(0)) {
+            Some((key, _)) => Err(ConfigError::invalid(key, "must be at least 1; \"off\" lifts it")),
+            None => Ok(()),
+        }
     }
 }
 

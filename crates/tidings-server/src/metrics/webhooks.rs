@@ -13,6 +13,7 @@ pub(crate) struct Webhooks {
     attempts: Family<Outcome, Counter>,
     dead: Counter,
     gaps: Counter,
+    expired: Counter,
     in_flight: Gauge,
     oldest: Gauge<f64, AtomicU64>,
     retrying: Gauge,
@@ -35,6 +36,7 @@ impl Webhooks {
             attempts: Family::default(),
             dead: Counter::default(),
             gaps: Counter::default(),
+            expired: Counter::default(),
             in_flight: Gauge::default(),
             oldest: Gauge::default(),
             retrying: Gauge::default(),
@@ -47,6 +49,11 @@ impl Webhooks {
             "webhook_gaps",
             "Ranges of the log that webhook endpoints lost, as this node removed them",
             new.gaps.clone(),
+        );
+        registry.register(
+            "webhook_dead_letters_expired",
+            "Dead letters that were too old or too many, as this node removed them",
+            new.expired.clone(),
         );
         registry.register("webhook_in_flight", "Attempts that are under way", new.in_flight.clone());
         registry.register(
@@ -66,6 +73,11 @@ impl Webhooks {
     /// Endpoints lost events that had waited for too long.
     pub(crate) fn lost(&self, gaps: usize) {
         self.gaps.inc_by(gaps as u64);
+    }
+
+    /// Dead letters were removed by age or number.
+    pub(crate) fn expired(&self, count: usize) {
+        self.expired.inc_by(count as u64);
     }
 
     pub(crate) fn set(&self, stats: &DispatcherStats) {

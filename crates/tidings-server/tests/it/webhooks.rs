@@ -2,7 +2,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tidings_core::{
     EndpointId, EventId, EventType, Seq, TenantId, Timestamp,
-    webhook::{Attempt, AttemptFailure, Delivery, DeliveryState, DisabledReason},
+    webhook::{Attempt, AttemptFailure, Delivery, DeliveryState, DisabledReason, Format},
 };
 use tidings_store::{Command, Operation, Report};
 
@@ -64,6 +64,7 @@ fn dead(seq: u64) -> Delivery {
         event_type: EventType::parse("note.created").expect("valid"),
         state: DeliveryState::Dead { attempts: 4, at, failure: AttemptFailure::Status },
         body: Some(br#"{"seq":1}"#.to_vec().into()),
+        format: Format::Standard,
     }
 }
 

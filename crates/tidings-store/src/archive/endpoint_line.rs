@@ -4,8 +4,8 @@ use tidings_core::{
     Endpoint, EndpointId, EndpointSpec, EventId, EventType, Grant, ReplayId, SecretId, Seq, TenantId,
     Timestamp,
     webhook::{
-        AttemptFailure, Delivery, DeliveryState, DisabledReason, EndpointState, Replay, Secret, SecretKind,
-        StateName,
+        AttemptFailure, Delivery, DeliveryState, DisabledReason, EndpointState, Format, Replay, Secret,
+        SecretKind, StateName,
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct EndpointLine {
     generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_until: Option<Timestamp>,
     secrets: Vec<SecretLine>,
     created_at: Timestamp,
     replays: Vec<ReplayLine>,
@@ -85,6 +87,9 @@ pub(super) struct DeliveryLine {
     failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+    /// Of the body. An archive that says none is of a release that did not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
 }
 
 impl EndpointLine {
@@ -100,6 +105,7 @@ impl EndpointLine {
             cursor: endpoint.cursor,
             generation: endpoint.generation,
             failing_since: endpoint.failing_since,
+            quiet_until: endpoint.quiet_until,
             secrets: secrets.collect::<Result<_, _>>()?,
             created_at: endpoint.created_at,
             replays: replays.iter().map(ReplayLine::from).collect(),
@@ -127,6 +133,7 @@ impl EndpointLine {
             cursor: self.cursor,
             generation: self.generation,
             failing_since: self.failing_since,
+            quiet_until: self.quiet_until,
             secrets: secrets.collect::<Result<_, _>>()?,
             created_at: self.created_at,
             change: 0,
@@ -197,6 +204,7 @@ impl DeliveryLine {
             at,
             failure,
             body: delivery.body.as_ref().map(|body| STANDARD.encode(body)),
+            format: delivery.body.is_some().then_some(delivery.format),
         }
     }
 
@@ -209,12 +217,31 @@ impl DeliveryLine {
             Some(failure) => DeliveryState::Dead { attempts, at, failure },
         };
         let body = self.body.map(|body| STANDARD.decode(body)).transpose();
+        let body = body.map_err(|_| "a delivery's body is base64")?;
+        let format = match (self.format, &body) {
+            (Some(format), _) => format,
+            (None, Some(body)) => format_of(body, self.seq, self.event),
+            (None, None) => Format::default(),
+        };
         Ok(Delivery {
             seq: self.seq,
             event: self.event,
             event_type: self.event_type,
             state,
-            body: body.map_err(|_| "a delivery's body is base64")?.map(Into::into),
+            body: body.map(Into::into),
+            format,
         })
+    }
+}
+
+/// What a body is that was stored without its format: those that wrap the data begin in one way.
+fn format_of(body: &[u8], seq: Seq, event: EventId) -> Format {
+    let cloud_event = format!(r#"{{"specversion":"1.0","datacontenttype":"application/json","id":"{event}""#);
+    if body.starts_with(format!(r#"{{"seq":{seq},"id":"{event}""#).as_bytes()) {
+        Format::Standard
+    } else if body.starts_with(cloud_event.as_bytes()) {
+        Format::Cloudevents
+    } else {
+        Format::CloudeventsBinary
     }
 }

@@ -135,10 +135,10 @@ pub(super) async fn an_expired_lease_is_rescued(world: World) {
     }
     let leases = world.claim(super::world::one("acme"), &["work"], 3).await.leases;
     world.clock.advance(LEASE.saturating_sub(Duration::from_micros(1)));
-    assert_eq!(rescue(&world).await, Swept { rows: 0, more: false, gaps: 0 });
+    assert_eq!(rescue(&world).await, Swept { rows: 0, more: false, ..Swept::default() });
     world.clock.advance(Duration::from_micros(1));
-    assert_eq!(rescue(&world).await, Swept { rows: 2, more: true, gaps: 0 });
-    assert_eq!(rescue(&world).await, Swept { rows: 1, more: false, gaps: 0 });
+    assert_eq!(rescue(&world).await, Swept { rows: 2, more: true, ..Swept::default() });
+    assert_eq!(rescue(&world).await, Swept { rows: 1, more: false, ..Swept::default() });
     for lease in leases {
         let job = world.job("acme", lease.job.id).await;
         assert_eq!((job.state.name(), job.attempt), (StateName::Scheduled, 1));

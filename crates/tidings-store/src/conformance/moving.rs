@@ -179,6 +179,7 @@ async fn fill_webhooks(source: &World) {
     let mut said = report(id, 1);
     said.deliveries = vec![retrying(3, 2, source.clock.now()), dead(4, source.clock.now())];
     said.failing_since = Some(Some(source.clock.now()));
+    said.quiet_until = Some(source.clock.now());
     source.operate("acme", Operation::Report(Box::new(said))).await.expect("is there");
     let what = ReplayWhat::Range { id: ReplayId::from_bytes([5; 16]), from: Seq::new(2), to: Seq::new(9) };
     source.operate("acme", Operation::Replay { endpoint: id, what }).await.expect("is there");

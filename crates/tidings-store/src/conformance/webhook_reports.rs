@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tidings_core::{
-    Clock as _, EndpointId, EventId, EventType, Seq, Timestamp,
-    webhook::{Attempt, AttemptFailure, Delivery, DeliveryState, DisabledReason, EndpointState},
+    Clock as _, EndpointId, EndpointSpec, EventId, EventType, Seq, Timestamp,
+    webhook::{Attempt, AttemptFailure, Delivery, DeliveryState, DisabledReason, EndpointState, Format},
 };
 
 use super::{
@@ -41,12 +41,14 @@ pub(crate) fn retrying(seq: u64, attempts: u32, next_at: Timestamp) -> Delivery 
         event_type: EventType::parse("note.created").expect("valid"),
         state: DeliveryState::Retrying { attempts, next_at },
         body: None,
+        format: Format::Standard,
     }
 }
 
 pub(super) fn dead(seq: u64, at: Timestamp) -> Delivery {
     let state = DeliveryState::Dead { attempts: 4, at, failure: AttemptFailure::Timeout };
-    Delivery { state, body: Some(vec![b'{', 0, 255].into()), ..retrying(seq, 0, at) }
+    let (body, format) = (Some(vec![b'{', 0, 255].into()), Format::CloudeventsBinary);
+    Delivery { state, body, format, ..retrying(seq, 0, at) }
 }
 
 pub(super) async fn say(world: &World, tenant: &str, report: Report) -> bool {
@@ -93,6 +95,60 @@ pub(super) async fn a_page_of_deliveries_is_bounded_in_bytes(world: World) {
     assert_eq!(many.next_after(&found), Some(Seq::new(65)));
 }
 
+pub(super) async fn a_page_of_attempts_is_bounded_in_bytes(world: World) {
+    let made = put(&world, "acme").await;
+    world.publish("acme", 1).await;
+    let mut said = report(made.id, 1);
+    let answered = Attempt { answer: vec![b'x'; 100].into(), ..attempt(1, world.clock.now()) };
+    said.attempts = vec![answered; 300];
+    say(&world, "acme", said).await;
+    for (endpoint, seq) in [(Some(made.id), None), (None, Some(Seq::new(1)))] {
+        let mut query = AttemptQuery { endpoint, seq, before: None, limit: 280, bytes: 250 };
+        let first = logged(&world, query).await;
+        let next = query.next_before(&first).expect("there are more");
+        assert_eq!((first.len(), next.n), (3, 298));
+        query.before = Some(AttemptPlace { n: 3, ..next });
+        let last = logged(&world, query).await;
+        assert_eq!((last.len(), query.next_before(&last)), (2, None));
+        let large = AttemptQuery { before: None, bytes: 1, ..query };
+        assert_eq!(logged(&world, large).await.len(), 1, "one at least");
+        let many = AttemptQuery { before: None, bytes: usize::MAX, ..query };
+        let found = logged(&world, many).await;
+        assert!(found.iter().map(|logged| logged.place.n).eq((21..=300).rev()), "{}", found.len());
+        assert_eq!(many.next_before(&found).map(|place| place.n), Some(21));
+    }
+}
+
+pub(super) async fn what_a_receiver_asked_for_is_kept(world: World) {
+    let made = put(&world, "acme").await;
+    world.publish("acme", 2).await;
+    let now = world.clock.now();
+    let asked = async |generation, until| {
+        let quiet_until = Some(until);
+        say(&world, "acme", Report { quiet_until, ..report(made.id, generation) }).await;
+    };
+    let kept = async || read(&world, "acme", made.id).await.expect("is there").quiet_until;
+    assert_eq!(kept().await, None);
+    asked(1, now + MINUTE * 2).await;
+    asked(1, now + MINUTE).await;
+    say(&world, "acme", Report { cursor: Some(Seq::new(1)), ..report(made.id, 1) }).await;
+    assert_eq!(kept().await, Some(now + MINUTE * 2), "it does not go back");
+    asked(9, now + MINUTE * 9).await;
+    assert_eq!(kept().await, Some(now + MINUTE * 2), "another generation's receiver is not heard");
+    let heard = hooks(&world).dispatchable(None, 0, 10).await.expect("reads").remove(0);
+    assert_eq!(heard.endpoint.expect("is served").quiet_until, Some(now + MINUTE * 2));
+    let with = async |url: &str| {
+        let seen = read(&world, "acme", made.id).await.expect("is there");
+        let spec = EndpointSpec { url: url.into(), description: url.into(), ..seen.spec };
+        let new = EndpointChange::Spec { spec: Box::new(spec), seen: seen.change };
+        change(&world, "acme", to(made.id, new)).await.expect("is there").quiet_until
+    };
+    assert_eq!(with(&made.spec.url).await, Some(now + MINUTE * 2));
+    assert_eq!(kept().await, Some(now + MINUTE * 2), "the receiver is the same");
+    assert_eq!(with("https://another.example.com/").await, None);
+    assert_eq!(kept().await, None, "another one has asked for nothing");
+}
+
 pub(super) async fn a_report_is_one_commit(world: World) {
     let made = put(&world, "acme").await;
     world.publish("acme", 6).await;
@@ -128,8 +184,8 @@ pub(super) async fn a_report_is_one_commit(world: World) {
     assert!(say(&world, "acme", then).await);
     let after = read(&world, "acme", made.id).await.expect("is there");
     assert_eq!((after.cursor, after.failing_since), (Seq::new(4), None), "a cursor does not go back");
-    let kept = Delivery { body: dead(3, now).body, ..retrying(3, 0, now) };
-    assert_eq!(deliveries(&world, made.id, false).await, [kept], "the body stays");
+    let kept = Delivery { body: dead(3, now).body, format: dead(3, now).format, ..retrying(3, 0, now) };
+    assert_eq!(deliveries(&world, made.id, false).await, [kept], "the body stays, and what it is");
     assert_eq!(deliveries(&world, made.id, true).await, []);
     let ahead = Report { cursor: Some(Seq::new(99)), ..report(made.id, 1) };
     assert!(say(&world, "acme", ahead).await);
@@ -244,7 +300,7 @@ pub(super) async fn attempts_are_read_by_endpoint_and_by_event(world: World) {
         }
     }
     let places = async |endpoint, seq: Option<u64>, before, limit| -> Vec<AttemptPlace> {
-        let query = AttemptQuery { endpoint, seq: seq.map(Seq::new), before, limit };
+        let query = AttemptQuery { endpoint, seq: seq.map(Seq::new), before, limit, ..Default::default() };
         logged(&world, query).await.into_iter().map(|logged| logged.place).collect()
     };
     let place = |endpoint, n| AttemptPlace { endpoint, n };

@@ -1,14 +1,15 @@
 use std::time::Duration;
 
-use tidings_core::{Clock as _, EventType, ReplayId, Seq, webhook::DisabledReason};
+use tidings_core::{Clock as _, EndpointId, EventType, ReplayId, Seq, webhook::DisabledReason};
 
 use super::{
-    webhook_reports::{attempt, dead, logged, report, retrying, say},
+    webhook_reports::{attempt, dead, deliveries, logged, report, retrying, say},
     webhooks::{hooks, put, read},
     world::{World, tenant_id},
 };
 use crate::{
-    AttemptQuery, Command, Maintain, Operation, Outcome, ReplayWhat, Report, Retention, WebhookRetention,
+    AttemptQuery, Command, DeliveryQuery, Maintain, Operation, Outcome, ReplayWhat, Report, Retention,
+    WebhookRetention,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -137,6 +138,83 @@ pub(super) async fn attempts_are_forgotten_by_count_and_age(world: World) {
     say(&world, "acme", Report { attempts: attempts(2), ..report(made.id, 1) }).await;
     sweep(&world, keep(Some(DAY), 100)).await;
     assert_eq!(numbers().await, [12, 11]);
+}
+
+/// In small pieces; how many dead letters went.
+async fn sweep_dead(world: &World, age: Option<Duration>, most: Option<u64>) -> usize {
+    let webhooks = WebhookRetention {
+        dead_letters_age: age,
+        dead_letters_per_endpoint: most,
+        ..WebhookRetention::default()
+    };
+    let retention = Retention { webhooks, ..Retention::of_log(None, None) };
+    let mut went = 0;
+    loop {
+        match world.run(Command::Maintain(Maintain::Retain { retention, limit: 2 })).await {
+            Ok(Outcome::Swept(swept)) => {
+                assert!(swept.rows <= 2, "{swept:?}");
+                went += swept.dead_letters;
+                if !swept.more {
+                    return went;
+                }
+            }
+            other => panic!("retaining answered {other:?}"),
+        }
+    }
+}
+
+async fn seqs(world: &World, endpoint: EndpointId, dead: bool) -> Vec<u64> {
+    deliveries(world, endpoint, dead).await.iter().map(|delivery| delivery.seq.get()).collect()
+}
+
+pub(super) async fn dead_letters_are_forgotten_by_age(world: World) {
+    let (one, two) = (put(&world, "acme").await.id, put(&world, "other").await.id);
+    let (start, mut said) = (world.clock.now(), [report(one, 1), report(two, 1)]);
+    for tenant in ["acme", "other"] {
+        world.publish(tenant, 9).await;
+    }
+    // The later an event, the earlier it died.
+    said[0].deliveries = (1..=8).map(|seq| dead(seq, start + DAY * (9 - seq as u32))).collect();
+    said[0].deliveries.push(retrying(9, 1, start));
+    said[1].deliveries = vec![dead(1, start + DAY * 4), dead(2, start + DAY * 5)];
+    let [of_one, of_two] = said;
+    say(&world, "acme", of_one).await;
+    say(&world, "other", of_two).await;
+    world.clock.advance(DAY * 12);
+    assert_eq!(sweep_dead(&world, None, None).await, 0);
+    assert_eq!(sweep_dead(&world, Some(DAY * 7), None).await, 5, "those of more than seven days");
+    assert_eq!(seqs(&world, one, true).await, [1, 2, 3, 4]);
+    assert_eq!(seqs(&world, one, false).await, [9], "what is retried is none");
+    let query = DeliveryQuery { dead: true, after: Seq::ZERO, limit: 10, bytes: usize::MAX };
+    let left = hooks(&world).deliveries(&tenant_id("other"), two, query).await.expect("reads");
+    assert_eq!(left.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [2]);
+    // What is sent again has its tries ahead of it, however long ago it died.
+    let again = Operation::Replay { endpoint: one, what: ReplayWhat::Failures };
+    world.operate("acme", again).await.expect("is there");
+    assert_eq!(sweep_dead(&world, Some(DAY), None).await, 1, "the other's");
+    assert_eq!(seqs(&world, one, false).await, [1, 2, 3, 4, 9]);
+    assert_eq!(sweep_dead(&world, Some(DAY), Some(1)).await, 0);
+}
+
+pub(super) async fn dead_letters_are_forgotten_by_number(world: World) {
+    let (one, two) = (put(&world, "acme").await.id, put(&world, "acme").await.id);
+    world.publish("acme", 20).await;
+    let start = world.clock.now();
+    let mut said = report(one, 1);
+    // Two of one moment: the later event stays.
+    said.deliveries = (1..=11).map(|seq| dead(seq, start + DAY * (seq / 2) as u32)).collect();
+    said.deliveries.push(retrying(12, 1, start));
+    say(&world, "acme", said).await;
+    // Few, and far apart.
+    let few = Report { deliveries: [1, 9, 20].map(|seq| dead(seq, start)).into(), ..report(two, 1) };
+    say(&world, "acme", few).await;
+    assert_eq!(sweep_dead(&world, None, Some(11)).await, 0);
+    assert_eq!(sweep_dead(&world, None, Some(4)).await, 7);
+    assert_eq!(seqs(&world, one, true).await, [8, 9, 10, 11], "the newest stay");
+    assert_eq!((seqs(&world, one, false).await, seqs(&world, two, true).await), (vec![12], vec![1, 9, 20]));
+    world.clock.advance(DAY * 5);
+    assert_eq!(sweep_dead(&world, Some(DAY), Some(3)).await, 4, "one by number, the other's by age");
+    assert_eq!(seqs(&world, one, true).await, [9, 10, 11]);
 }
 
 pub(super) async fn a_deleted_tenants_webhooks_go(world: World) {

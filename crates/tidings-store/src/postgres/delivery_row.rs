@@ -10,10 +10,13 @@ use tidings_core::{
 use tokio_postgres::Row;
 
 use super::codec::{Columns, Id, Result};
-use crate::{AttemptPlace, LoggedAttempt, webhooks::stored::delivery_state};
+use crate::{
+    AttemptPlace, LoggedAttempt,
+    webhooks::stored::{delivery_state, format_of},
+};
 
 /// In the order that [`delivery`] reads.
-pub(super) const DELIVERY: &str = "seq, event_id, event_type, dead, attempts, at, failure, body";
+pub(super) const DELIVERY: &str = "seq, event_id, event_type, dead, attempts, at, failure, body, format";
 /// In the order that [`replay`] reads.
 pub(super) const REPLAY: &str = "id, from_seq, to_seq, position, created_at";
 /// In the order that [`logged`] reads.
@@ -29,6 +32,7 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery> {
         event_type: at.parsed(2, EventType::parse)?,
         state: state.map_err(|error| at.unreadable(3, &error))?,
         body: at.get::<Option<Vec<u8>>>(7)?.map(Bytes::from),
+        format: format_of(at.get(8)?).map_err(|error| at.unreadable(8, &error))?,
     })
 }
 

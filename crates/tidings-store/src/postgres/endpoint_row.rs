@@ -11,7 +11,7 @@ macro_rules! endpoint_columns {
     () => {
         "(endpoint).id, (endpoint).tenant_id, (endpoint).change, (endpoint).spec, (endpoint).grant_json,
          (endpoint).secrets, (endpoint).state, (endpoint).since, (endpoint).reason, (endpoint).cursor,
-         (endpoint).generation, (endpoint).failing_since, (endpoint).created_at"
+         (endpoint).generation, (endpoint).failing_since, (endpoint).created_at, (endpoint).quiet_until"
     };
 }
 pub(super) use endpoint_columns;
@@ -35,5 +35,6 @@ pub(super) fn from_row(row: &Row, first: usize) -> Result<Option<Endpoint>> {
         generation: at.number(10)?,
         failing_since: at.time_opt(11)?,
         created_at: at.time(12)?,
+        quiet_until: at.time_opt(13)?,
     }))
 }

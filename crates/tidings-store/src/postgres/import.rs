@@ -332,6 +332,7 @@ fn endpoint_row(endpoint: &Endpoint) -> Value {
         "cursor": endpoint.cursor,
         "generation": endpoint.generation,
         "failing_since": endpoint.failing_since.map(Timestamp::as_micros),
+        "quiet_until": endpoint.quiet_until.map(Timestamp::as_micros),
         "created_at": endpoint.created_at.as_micros(),
     })
 }
@@ -362,6 +363,7 @@ fn delivery_row(endpoint: EndpointId, delivery: &Delivery) -> Value {
         "at": at.as_micros(),
         "failure": failure.map(AttemptFailure::code),
         "body": delivery.body.as_ref().map(bytes),
+        "format": delivery.format.code(),
     })
 }
 

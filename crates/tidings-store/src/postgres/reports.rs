@@ -13,7 +13,7 @@ use super::{
 use crate::{Report, webhooks::stored::delivery_parts};
 
 /// What [`Arrays`] and the call's head come to.
-const PARAMETERS: usize = 38;
+const PARAMETERS: usize = 40;
 
 /// A report with its tenant, and the id that its event would get.
 pub(super) struct Said<'a> {
@@ -56,6 +56,7 @@ impl<'a> Arrays<'a> {
             Type::INT8_ARRAY,
             reports().map(|report| report.failing_since.flatten().map(Timestamp::as_micros)),
         );
+        self.push(Type::INT8_ARRAY, reports().map(|report| report.quiet_until.map(Timestamp::as_micros)));
         self.push(Type::TEXT_ARRAY, reports().map(|report| report.disable.map(DisabledReason::as_str)));
         self.push(Type::UUID_ARRAY, said.iter().map(|said| Id(*said.event.as_bytes())));
         let replays = flat(said, |report| &report.replays);
@@ -96,6 +97,7 @@ impl<'a> Arrays<'a> {
         self.push(Type::INT8_ARRAY, parts().map(|(_, _, at, _)| at.as_micros()));
         self.push(Type::INT2_ARRAY, parts().map(|(.., failure)| failure));
         self.push(Type::BYTEA_ARRAY, all().map(|delivery| delivery.body.as_deref()));
+        self.push(Type::INT2_ARRAY, all().map(|delivery| delivery.format.code()));
     }
 }
 

@@ -46,9 +46,12 @@ impl Inner {
             )
             .await?;
         left -= self.forget_webhooks(retention, (&tenants, &lives), left).await?;
+        let dead_letters = self.forget_dead_letters(retention, (&tenants, &lives), left).await?;
+        left -= dead_letters;
+        let dead_letters = dead_letters as usize;
         let rows = (limit - left) as usize;
         if left <= 0 {
-            return Ok(Swept { rows, more: true, gaps });
+            return Ok(Swept { rows, more: true, gaps, dead_letters });
         }
         let more = tenants.len() == TENANTS_MAX as usize;
         let last = tenants.last().and_then(|id| TenantId::new(id.as_str()).ok());
@@ -56,7 +59,7 @@ impl Inner {
         if !more {
             self.turn_days(moment, retention).await?;
         }
-        Ok(Swept { rows, more, gaps })
+        Ok(Swept { rows, more, gaps, dead_letters })
     }
 
     /// A function whose last parameter is how many rows may go, and which answers how many went.
@@ -118,6 +121,30 @@ impl Inner {
         let age = retention.webhooks.attempts_age.map(micros);
         self.sweep(
             "SELECT tidings.forget_webhooks($1, $2, $3, $4, $5, $6)",
+            &[
+                (&now, Type::INT8),
+                (&tenants, Type::TEXT_ARRAY),
+                (&lives, Type::INT4_ARRAY),
+                (&age, Type::INT8),
+                (&most, Type::INT8),
+            ],
+            left,
+        )
+        .await
+    }
+
+    async fn forget_dead_letters(
+        &self,
+        retention: Retention,
+        (tenants, lives): (&[String], &[i32]),
+        left: i32,
+    ) -> Result<i32, Fault> {
+        let now = self.time.injected();
+        let age = retention.webhooks.dead_letters_age.map(micros);
+        let most = retention.webhooks.dead_letters_per_endpoint;
+        let most = most.map(|most| i64::try_from(most).unwrap_or(i64::MAX));
+        self.sweep(
+            "SELECT tidings.forget_dead_letters($1, $2, $3, $4, $5, $6)",
             &[
                 (&now, Type::INT8),
                 (&tenants, Type::TEXT_ARRAY),

@@ -16,7 +16,10 @@ use super::{
     fault::Fault,
     reads::sql_limit,
 };
-use crate::{AttemptQuery, DeliveryQuery, Dispatchable, EndpointBacklog, LoggedAttempt, ReadError, Webhooks};
+use crate::{
+    AttemptQuery, DeliveryQuery, Dispatchable, EndpointBacklog, LoggedAttempt, ReadError, Webhooks,
+    webhooks::AttemptPage,
+};
 
 #[async_trait]
 impl Webhooks for PostgresStore {
@@ -106,24 +109,20 @@ impl Webhooks for PostgresStore {
         tenant: &TenantId,
         query: AttemptQuery,
     ) -> Result<Vec<LoggedAttempt>, ReadError> {
-        let endpoint = query.endpoint.map(|id| Id(*id.as_bytes()));
-        let seq = query.seq.map(|seq| seq.get() as i64);
-        let below = query.before.map(|before| Id(*before.endpoint.as_bytes()));
-        let n = query.before.map(|before| i64::try_from(before.n).unwrap_or(i64::MAX));
-        let rows = self
-            .read(
-                &format!("SELECT {ATTEMPT} FROM tidings.read_attempts($1, $2, $3, $4, $5, $6)"),
-                &[
-                    (&tenant.as_str(), Type::TEXT),
-                    (&endpoint, Type::UUID),
-                    (&seq, Type::INT8),
-                    (&below, Type::UUID),
-                    (&n, Type::INT8),
-                    (&sql_limit(query.limit), Type::INT8),
-                ],
-            )
-            .await?;
-        Ok(all(&rows, delivery_row::logged)?)
+        // A few at a time, as in `deliveries`.
+        const ROWS: usize = 128;
+        let (mut page, mut left, mut before) = (AttemptPage::new(query), query.limit, query.before);
+        while left > 0 {
+            let rows = ROWS.min(left);
+            let found = self.read_attempts(tenant, AttemptQuery { before, limit: rows, ..query }).await?;
+            let last = found.len() < rows;
+            left -= found.len();
+            before = found.last().map(|logged| logged.place);
+            if found.into_iter().any(|logged| page.push(logged)) || last {
+                break;
+            }
+        }
+        Ok(page.into_rows())
     }
 
     async fn backlog(
@@ -173,6 +172,31 @@ impl PostgresStore {
             )
             .await?;
         Ok(all(&rows, |row| endpoint_row::from_row(row, 0))?.into_iter().flatten().collect())
+    }
+
+    async fn read_attempts(
+        &self,
+        tenant: &TenantId,
+        query: AttemptQuery,
+    ) -> Result<Vec<LoggedAttempt>, Fault> {
+        let endpoint = query.endpoint.map(|id| Id(*id.as_bytes()));
+        let seq = query.seq.map(|seq| seq.get() as i64);
+        let below = query.before.map(|before| Id(*before.endpoint.as_bytes()));
+        let n = query.before.map(|before| i64::try_from(before.n).unwrap_or(i64::MAX));
+        let rows = self
+            .read(
+                &format!("SELECT {ATTEMPT} FROM tidings.read_attempts($1, $2, $3, $4, $5, $6)"),
+                &[
+                    (&tenant.as_str(), Type::TEXT),
+                    (&endpoint, Type::UUID),
+                    (&seq, Type::INT8),
+                    (&below, Type::UUID),
+                    (&n, Type::INT8),
+                    (&sql_limit(query.limit), Type::INT8),
+                ],
+            )
+            .await?;
+        all(&rows, delivery_row::logged)
     }
 
     /// Without a seq to be after: what is retried, by when it is due.

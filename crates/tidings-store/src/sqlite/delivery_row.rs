@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, Result, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params};
 use tidings_core::{
     EndpointId, EventId, EventType, ReplayId, Seq, Timestamp,
     webhook::{Attempt, AttemptFailure, Delivery, Replay},
@@ -15,8 +15,11 @@ use super::{
     tenant::TenantKey,
 };
 use crate::{
-    AttemptPlace, DeliveryQuery, LoggedAttempt,
-    webhooks::stored::{delivery_parts, delivery_state},
+    AttemptPlace, AttemptQuery, DeliveryQuery, LoggedAttempt,
+    webhooks::{
+        AttemptPage,
+        stored::{delivery_parts, delivery_state, format_of},
+    },
 };
 
 /// Whose rows.
@@ -25,7 +28,7 @@ pub(super) type Owner = (TenantKey, EndpointKey);
 macro_rules! select_deliveries {
     ($rest:literal) => {
         concat!(
-            "SELECT seq, event_id, event_type, dead, attempts, at, failure, body FROM deliveries
+            "SELECT seq, event_id, event_type, dead, attempts, at, failure, body, format FROM deliveries
              WHERE tenant_key = ? AND endpoint_key = ? ",
             $rest
         )
@@ -60,9 +63,10 @@ pub(super) fn list(conn: &Connection, owner: Owner, query: DeliveryQuery) -> Res
 pub(super) fn put(conn: &Connection, owner: Owner, delivery: &Delivery) -> Result<()> {
     let (dead, attempts, at, failure) = delivery_parts(delivery.state);
     conn.prepare_cached(
-        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET dead = excluded.dead, attempts = excluded.attempts, at = excluded.at,
-             failure = excluded.failure, body = coalesce(excluded.body, body)",
+             failure = excluded.failure, body = coalesce(excluded.body, body),
+             format = iif(excluded.body IS NULL, format, excluded.format)",
     )?
     .execute(params![
         owner.0,
@@ -75,6 +79,7 @@ pub(super) fn put(conn: &Connection, owner: Owner, delivery: &Delivery) -> Resul
         at.as_micros(),
         failure,
         delivery.body.as_deref(),
+        delivery.format.code(),
     ])?;
     Ok(())
 }
@@ -83,8 +88,9 @@ pub(super) fn put(conn: &Connection, owner: Owner, delivery: &Delivery) -> Resul
 pub(super) fn refresh(conn: &Connection, owner: Owner, delivery: &Delivery) -> Result<()> {
     let (dead, attempts, at, failure) = delivery_parts(delivery.state);
     conn.prepare_cached(
-        "UPDATE deliveries SET dead = ?, attempts = ?, at = ?, failure = ?, body = coalesce(?, body)
-         WHERE tenant_key = ? AND endpoint_key = ? AND seq = ?",
+        "UPDATE deliveries SET dead = ?1, attempts = ?2, at = ?3, failure = ?4, body = coalesce(?5, body),
+             format = iif(?5 IS NULL, format, ?6)
+         WHERE tenant_key = ?7 AND endpoint_key = ?8 AND seq = ?9",
     )?
     .execute(params![
         dead,
@@ -92,6 +98,7 @@ pub(super) fn refresh(conn: &Connection, owner: Owner, delivery: &Delivery) -> R
         at.as_micros(),
         failure,
         delivery.body.as_deref(),
+        delivery.format.code(),
         owner.0,
         owner.1,
         delivery.seq.get() as i64,
@@ -120,6 +127,38 @@ pub(super) fn send_again(
               AND (dead = 1 OR ?4 IS NOT NULL) AND (?4 IS NULL OR seq = ?4) ORDER BY seq LIMIT ?5)",
     )?
     .execute(params![now.as_micros(), owner.0, owner.1, only.map(|seq| seq.get() as i64), limit as i64])
+}
+
+/// No fewer than there are dead ones: how far their seqs reach.
+pub(super) fn dead_span(conn: &Connection, owner: Owner) -> Result<u64> {
+    conn.prepare_cached(
+        "SELECT coalesce(
+             (SELECT max(seq) FROM deliveries WHERE tenant_key = ?1 AND endpoint_key = ?2 AND dead = 1)
+             - (SELECT min(seq) FROM deliveries WHERE tenant_key = ?1 AND endpoint_key = ?2 AND dead = 1) + 1, 0)",
+    )?
+    .query_row(params![owner.0, owner.1], |row| get_u64(row, 0))
+}
+
+/// When the newest died that has `most` newer ones, and its seq.
+pub(super) fn dead_after_newest(conn: &Connection, owner: Owner, most: u64) -> Result<Option<(i64, i64)>> {
+    conn.prepare_cached(
+        "SELECT at, seq FROM deliveries WHERE tenant_key = ? AND endpoint_key = ? AND dead = 1
+         ORDER BY at DESC, seq DESC LIMIT 1 OFFSET ?",
+    )?
+    .query_row(params![owner.0, owner.1, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+    .optional()
+}
+
+/// Removes dead ones that died no later than `last`, the oldest first; how many.
+pub(super) fn forget_dead(conn: &Connection, owner: Owner, last: (i64, i64), limit: i64) -> Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM deliveries WHERE (tenant_key, endpoint_key, seq) IN
+             (SELECT tenant_key, endpoint_key, seq FROM deliveries
+              WHERE tenant_key = ? AND endpoint_key = ? AND dead = 1 AND (at, seq) <= (?, ?) ORDER BY at, seq LIMIT ?)",
+    )?
+    .execute(params![owner.0, owner.1, last.0, last.1, limit])
 }
 
 /// How many are retried, and how many dead.
@@ -210,18 +249,24 @@ pub(super) fn log(conn: &Connection, owner: Owner, logged: u64, attempts: &[Atte
     Ok(())
 }
 
-/// With `sql`'s condition and order on attempts `a` of endpoints `e`.
+/// With `sql`'s condition and order on attempts `a` of endpoints `e`; as many as `query` asks for.
 pub(super) fn attempts(
     conn: &Connection,
+    query: AttemptQuery,
     sql: &str,
     parameters: &[&dyn ToSql],
 ) -> Result<Vec<LoggedAttempt>> {
-    conn.prepare_cached(&format!(
+    let mut select = conn.prepare_cached(&format!(
         "SELECT e.id, a.n, a.seq, a.event_id, a.number, a.at, a.latency, a.status, a.request_bytes, a.answer_bytes,
                 a.answer, a.failure, a.next_at FROM attempts a JOIN endpoints e ON e.key = a.endpoint_key {sql}"
-    ))?
-    .query_map(parameters, logged)?
-    .collect()
+    ))?;
+    let mut page = AttemptPage::new(query);
+    for row in select.query_map(parameters, logged)? {
+        if page.push(row?) {
+            break;
+        }
+    }
+    Ok(page.into_rows())
 }
 
 fn logged(row: &Row<'_>) -> Result<LoggedAttempt> {
@@ -251,5 +296,6 @@ fn delivery(row: &Row<'_>) -> Result<Delivery> {
         event_type: get_parsed(row, 2, EventType::parse)?,
         state: state.map_err(|error| unreadable(3, error))?,
         body: row.get::<_, Option<Vec<u8>>>(7)?.map(Bytes::from),
+        format: format_of(row.get(8)?).map_err(|error| unreadable(8, error))?,
     })
 }

@@ -22,7 +22,7 @@ macro_rules! select_endpoints {
     ($rest:literal) => {
         concat!(
             "SELECT e.key, e.id, e.change, e.spec, e.grant_json, e.secrets, e.state, e.since, e.reason, e.cursor,
-                    e.generation, e.failing_since, e.created_at FROM endpoints e ",
+                    e.generation, e.failing_since, e.created_at, e.quiet_until FROM endpoints e ",
             $rest
         )
     };
@@ -84,13 +84,13 @@ pub(super) fn changed(
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     conn.prepare_cached(
         "SELECT e.key, e.id, e.change, e.spec, e.grant_json, e.secrets, e.state, e.since, e.reason, e.cursor,
-                e.generation, e.failing_since, e.created_at, t.id, t.state
+                e.generation, e.failing_since, e.created_at, e.quiet_until, t.id, t.state
          FROM endpoints e JOIN tenants t ON t.key = e.tenant_key
          WHERE e.change > ?1 AND (?2 IS NULL OR e.partition = ?2) ORDER BY e.change LIMIT ?3",
     )?
     .query_map(params![after, partition.map(Partition::number), limit], |row| {
-        let tenant = get_parsed(row, 13, |text| TenantId::new(text))?;
-        let served = row.get::<_, i64>(14)? == 0 && row.get::<_, i16>(6)? != DELETED;
+        let tenant = get_parsed(row, 14, |text| TenantId::new(text))?;
+        let served = row.get::<_, i64>(15)? == 0 && row.get::<_, i16>(6)? != DELETED;
         let endpoint = if served { Some(Box::new(from_row(row, &tenant)?.endpoint)) } else { None };
         Ok(Dispatchable {
             change: get_u64(row, 2)?,
@@ -110,8 +110,8 @@ pub(super) fn next_change(conn: &Connection) -> Result<u64> {
 pub(super) fn insert(conn: &Connection, tenant: TenantKey, endpoint: &Endpoint) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO endpoints (tenant_key, id, partition, change, spec, grant_json, secrets, user, state, since,
-                                reason, cursor, generation, failing_since, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                reason, cursor, generation, failing_since, created_at, quiet_until)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         tenant,
@@ -129,6 +129,7 @@ pub(super) fn insert(conn: &Connection, tenant: TenantKey, endpoint: &Endpoint) 
         endpoint.generation as i64,
         endpoint.failing_since.map(Timestamp::as_micros),
         endpoint.created_at.as_micros(),
+        endpoint.quiet_until.map(Timestamp::as_micros),
     ])?;
     Ok(())
 }
@@ -136,7 +137,7 @@ pub(super) fn insert(conn: &Connection, tenant: TenantKey, endpoint: &Endpoint) 
 pub(super) fn update(conn: &Connection, key: EndpointKey, endpoint: &Endpoint) -> Result<()> {
     conn.prepare_cached(
         "UPDATE endpoints SET change = ?, spec = ?, secrets = ?, state = ?, since = ?, reason = ?, cursor = ?,
-                              generation = ?, failing_since = ? WHERE key = ?",
+                              generation = ?, failing_since = ?, quiet_until = ? WHERE key = ?",
     )?
     .execute(params![
         endpoint.change as i64,
@@ -148,6 +149,7 @@ pub(super) fn update(conn: &Connection, key: EndpointKey, endpoint: &Endpoint) -
         endpoint.cursor.get() as i64,
         endpoint.generation as i64,
         endpoint.failing_since.map(Timestamp::as_micros),
+        endpoint.quiet_until.map(Timestamp::as_micros),
         key,
     ])?;
     Ok(())
@@ -192,6 +194,7 @@ fn from_row(row: &Row<'_>, tenant: &TenantId) -> Result<Stored> {
         generation: get_u64(row, 10)?,
         failing_since: get_time_opt(row, 11)?,
         created_at: get_time(row, 12)?,
+        quiet_until: get_time_opt(row, 13)?,
     };
     Ok(Stored { key: row.get(0)?, endpoint })
 }

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_log_and_queue.sql"),
     include_str!("migrations/0002_schedules.sql"),
     include_str!("migrations/0003_webhooks.sql"),
+    include_str!("migrations/0004_dead_letters.sql"),
 ];
 
 /// Brings the schema up to date, one transaction for each step.

@@ -10,6 +10,7 @@ use tidings_core::{
 };
 
 use super::{
+    endpoint_row::EndpointKey,
     event_row,
     fault::Stop,
     job_row::{self, Before, JobKey, Stored},
@@ -31,6 +32,8 @@ pub(super) struct Memory {
     pub(super) rotation: HashMap<u64, TenantKey, RandomState>,
     /// Where the next piece of retention goes on.
     pub(super) retained_to: TenantKey,
+    /// Where it goes on among endpoints; `None` while it is at tenants.
+    pub(super) retained_endpoint: Option<EndpointKey>,
 }
 
 pub(super) type Running = HashMap<(TenantKey, JobType), u32, RandomState>;

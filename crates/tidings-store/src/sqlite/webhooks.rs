@@ -141,6 +141,7 @@ fn attempts(conn: &Connection, tenant: &Tenant, query: AttemptQuery) -> Result<V
             let Some(key) = endpoint_row::key_of(conn, tenant.key, endpoint)? else { return Ok(Vec::new()) };
             delivery_row::attempts(
                 conn,
+                query,
                 "WHERE a.tenant_key = ? AND a.endpoint_key = ? AND a.n < ? AND (?4 IS NULL OR a.seq = ?4)
                  ORDER BY a.n DESC LIMIT ?5",
                 params![tenant.key, key, n, seq, limit],
@@ -150,6 +151,7 @@ fn attempts(conn: &Connection, tenant: &Tenant, query: AttemptQuery) -> Result<V
             let endpoint = before.map_or([0xFF; 16], |before| *before.endpoint.as_bytes());
             delivery_row::attempts(
                 conn,
+                query,
                 "WHERE a.tenant_key = ? AND a.seq = ? AND (e.id, a.n) < (?, ?) AND e.state < 3
                  ORDER BY e.id DESC, a.n DESC LIMIT ?",
                 params![tenant.key, seq, endpoint, n, limit],

@@ -24,6 +24,8 @@ pub struct Report {
     pub delivered: Vec<Seq>,
     /// `Some(None)`: it is not failing any more.
     pub failing_since: Option<Option<Timestamp>>,
+    /// Until when the receiver asked to be left alone. It never goes back.
+    pub quiet_until: Option<Timestamp>,
     /// Publishes `webhook.disabled`, where the endpoint is active.
     pub disable: Option<DisabledReason>,
 }
@@ -39,6 +41,7 @@ impl Report {
             deliveries: Vec::new(),
             delivered: Vec::new(),
             failing_since: None,
+            quiet_until: None,
             disable: None,
         }
     }
@@ -51,6 +54,7 @@ impl Report {
             && self.deliveries.is_empty()
             && self.delivered.is_empty()
             && self.failing_since.is_none()
+            && self.quiet_until.is_none()
             && self.disable.is_none()
     }
 }

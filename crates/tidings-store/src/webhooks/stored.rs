@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use tidings_core::{
     EndpointSpec, Grant, SecretId, Timestamp,
-    webhook::{DisabledReason, EndpointState, Secret, SecretKind, StateName},
+    webhook::{DisabledReason, EndpointState, Format, Secret, SecretKind, StateName},
 };
 
 /// The code of a tombstone, beside those of [`state_code`].
@@ -34,6 +34,8 @@ pub(crate) enum Unreadable {
     Sealed,
     #[error("no state of an endpoint")]
     State,
+    #[error("no format of a body")]
+    Format,
 }
 
 impl From<&Secret> for StoredSecret {
@@ -85,6 +87,10 @@ pub(crate) fn grant_text(grant: &Grant) -> String {
 
 pub(crate) fn grant_of(text: &str) -> Result<Grant, Unreadable> {
     Ok(serde_json::from_str(text)?)
+}
+
+pub(crate) fn format_of(code: i16) -> Result<Format, Unreadable> {
+    Format::from_code(code).ok_or(Unreadable::Format)
 }
 
 pub(crate) const fn state_code(state: EndpointState) -> i16 {

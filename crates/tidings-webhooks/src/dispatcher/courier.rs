@@ -93,7 +93,8 @@ async fn deliver(
         return Over::Anew;
     };
     let asked = known.quiet.take().filter(|(url, _)| *url == endpoint.spec.url);
-    runner.keep_quiet(asked.map(|(_, until)| until));
+    // What the store says may be older, and is all there is after a restart.
+    runner.keep_quiet(asked.map(|(_, until)| until).max(endpoint.quiet_until));
     let ended = runner.run(changes).await;
     known.told = Some((endpoint.generation, ended.cursor));
     known.quiet = ended.quiet_until.map(|until| (endpoint.spec.url.clone(), until));

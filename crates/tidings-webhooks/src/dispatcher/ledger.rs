@@ -20,6 +20,7 @@ pub(super) struct Ledger {
     delivered: Vec<Seq>,
     replays: BTreeMap<ReplayId, Seq>,
     failing: Failing,
+    quiet_until: Option<Timestamp>,
     disable: Option<DisabledReason>,
     /// When the oldest of it came.
     since: Option<Instant>,
@@ -44,6 +45,7 @@ impl Ledger {
             delivered: Vec::new(),
             replays: BTreeMap::new(),
             failing: Failing::Unchanged,
+            quiet_until: None,
             disable: None,
             since: None,
         }
@@ -74,6 +76,12 @@ impl Ledger {
 
     pub(super) fn failing(&mut self, since: Option<Timestamp>) {
         self.failing = since.map_or(Failing::No, Failing::Since);
+        self.touch();
+    }
+
+    /// The receiver asked to be left alone until then.
+    pub(super) fn quiet(&mut self, until: Timestamp) {
+        self.quiet_until = self.quiet_until.max(Some(until));
         self.touch();
     }
 
@@ -108,6 +116,7 @@ impl Ledger {
                 Failing::No => Some(None),
                 Failing::Since(since) => Some(Some(since)),
             },
+            quiet_until: self.quiet_until.take(),
             disable: self.disable.take(),
             ..Report::new(self.endpoint, self.generation)
         }

@@ -106,7 +106,7 @@ impl Retries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_core::{EventId, EventType};
+    use tidings_core::{EventId, EventType, webhook::Format};
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -119,6 +119,7 @@ mod tests {
             event_type: EventType::parse("a").expect("valid"),
             state: DeliveryState::Retrying { attempts: 1, next_at: at(due) },
             body: None,
+            format: Format::Standard,
         }
     }
 

@@ -12,7 +12,7 @@ use tidings_guard::Policy;
 use tidings_live::Due;
 use zeroize::Zeroizing;
 
-use super::{DispatcherConfig, cloud_events, resend, trace};
+use super::{DispatcherConfig, cloud_events, trace};
 use crate::{
     sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp, Timeouts},
     signing::{SigningKey, sign},
@@ -73,11 +73,10 @@ impl Message {
         Self::of_due(Due { event, body }, format)
     }
 
-    /// What was sent before, as it was; [`resend`](super::resend) makes it what the endpoint wants now.
+    /// What was sent before, as it was; [`fitted`](super::resend::fitted) makes it what the endpoint wants now.
     pub(super) fn of_row(row: Delivery) -> Self {
-        let Delivery { seq, event, event_type, body, .. } = row;
-        let body = body.unwrap_or_default();
-        Self { seq, event, event_type, format: resend::format_of(&body, event), body, source: None }
+        let Delivery { seq, event, event_type, body, format, .. } = row;
+        Self { seq, event, event_type, body: body.unwrap_or_default(), format, source: None }
     }
 }
 

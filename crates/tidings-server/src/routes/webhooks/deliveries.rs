@@ -46,7 +46,7 @@ pub(crate) async fn deliveries(
     let page = match (state.as_deref(), seq) {
         (None, seq) => {
             let before = cursor.map(|n| AttemptPlace { endpoint: id, n });
-            let query = AttemptQuery { endpoint: Some(id), seq, before, limit };
+            let query = AttemptQuery { endpoint: Some(id), seq, before, limit, bytes: PAGE_BYTES };
             attempts(webhooks, tenant, query).await?
         }
         (Some(state @ ("dead" | "retrying")), None) => {
@@ -87,7 +87,7 @@ async fn attempts(
     query: AttemptQuery,
 ) -> Result<Page, Problem> {
     let page = webhooks.attempts(tenant, query).await.map_err(|e| refusal::of_read(&e))?;
-    let next = page.last().filter(|_| page.len() == query.limit).map(|last| last.place.n);
+    let next = query.next_before(&page).map(|place| place.n);
     Ok(Page { items: page.iter().map(|logged| logged.attempt.to_json()).collect(), next })
 }
 

@@ -15,7 +15,7 @@ use crate::{
     params::Params,
     problem::{Kind, Problem},
     refusal,
-    routes::list_text,
+    routes::{events::PAGE_BYTES, list_text},
 };
 
 use super::{is_visible, kept};
@@ -42,9 +42,9 @@ pub(crate) async fn of_event(
     let missing = || Problem::new(Kind::BadParameter, "The parameter seq is needed: the event's number.");
     let seq = seq.ok_or_else(missing)?;
     let webhooks = kept(&*store)?;
-    let query = AttemptQuery { endpoint: None, seq: Some(seq), before, limit };
+    let query = AttemptQuery { endpoint: None, seq: Some(seq), before, limit, bytes: PAGE_BYTES };
     let page = webhooks.attempts(&access.tenant, query).await.map_err(|e| refusal::of_read(&e))?;
-    let next = page.last().filter(|_| page.len() == limit).map(|last| last.place);
+    let next = query.next_before(&page);
     let mut seen: HashMap<EndpointId, bool> = HashMap::new();
     let mut texts = Vec::with_capacity(page.len());
     for logged in &page {

@@ -185,7 +185,11 @@ impl Inner {
             }
             Answer::Rescued { units, found } => {
                 let rows = units.iter().filter(|unit| settled.verdict(**unit) == Verdict::Done).count();
-                return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found), gaps: 0 })));
+                return Some(Ok(Outcome::Swept(Swept {
+                    rows,
+                    more: is_limit(command, found),
+                    ..Swept::default()
+                })));
             }
             Answer::Fired { units, found } => {
                 let verdicts = || units.iter().map(|unit| settled.verdict(*unit));
@@ -194,7 +198,11 @@ impl Inner {
                     return None;
                 }
                 let rows = verdicts().filter(|verdict| *verdict == Verdict::Done).count();
-                return Some(Ok(Outcome::Swept(Swept { rows, more: is_limit(command, found), gaps: 0 })));
+                return Some(Ok(Outcome::Swept(Swept {
+                    rows,
+                    more: is_limit(command, found),
+                    ..Swept::default()
+                })));
             }
             Answer::Moved { units, found } => {
                 return moved(&units, is_limit(command, found), settled, last).map(Ok);

@@ -61,7 +61,7 @@ pub(super) fn moved(
     if again && !last {
         return None;
     }
-    Some(Outcome::Swept(Swept { rows, more, gaps: 0 }))
+    Some(Outcome::Swept(Swept { rows, more, ..Swept::default() }))
 }
 
 impl Inner {
@@ -88,7 +88,7 @@ impl Inner {
             rows += self.move_one(lane, id, plan, &mut rejections, progress).await?;
             self.reject(&rejections).await?;
         }
-        Ok(Outcome::Swept(Swept { rows, more: found == limit, gaps: 0 }))
+        Ok(Outcome::Swept(Swept { rows, more: found == limit, ..Swept::default() }))
     }
 
     async fn move_one(

@@ -24,7 +24,7 @@ impl Txn<'_> {
         for (key, tenant) in &expired {
             self.rescue_one(*key, *tenant)?;
         }
-        Ok(Swept { rows: expired.len(), more: expired.len() == limit, gaps: 0 })
+        Ok(Swept { rows: expired.len(), more: expired.len() == limit, ..Swept::default() })
     }
 
     fn rescue_one(&mut self, key: JobKey, tenant: TenantKey) -> Result<(), Stop> {

@@ -39,6 +39,7 @@ pub(super) struct Budget {
     limit: usize,
     pub(super) left: usize,
     gaps: usize,
+    pub(super) dead_letters: usize,
 }
 
 impl Budget {
@@ -47,29 +48,41 @@ impl Budget {
     }
 
     fn swept(&self, more: bool) -> Swept {
-        Swept { rows: self.limit - self.left, more, gaps: self.gaps }
+        Swept { rows: self.limit - self.left, more, gaps: self.gaps, dead_letters: self.dead_letters }
     }
 }
 
 impl Txn<'_> {
-    /// Goes on where the last piece ended; `more` until every tenant has been looked at.
+    /// Goes on where the last piece ended; `more` until every tenant has been looked at, and then every endpoint.
     pub(super) fn retain(&mut self, retention: Retention, limit: usize) -> Result<Swept, Stop> {
-        let mut budget = Budget { limit, left: limit, gaps: 0 };
+        let mut budget = Budget { limit, left: limit, gaps: 0, dead_letters: 0 };
         self.forget_expired(&mut budget)?;
         self.purge_deleted(&mut budget)?;
         self.purge_endpoints(&mut budget)?;
+        if self.memory.retained_endpoint.is_none() {
+            if self.retain_tenants(retention, &mut budget)? {
+                return Ok(budget.swept(true));
+            }
+            self.memory.retained_endpoint = Some(0);
+        }
+        let more = self.forget_dead_letters(retention.webhooks, &mut budget)?;
+        Ok(budget.swept(more))
+    }
+
+    /// Whether there are more tenants.
+    fn retain_tenants(&mut self, retention: Retention, budget: &mut Budget) -> Result<bool, Stop> {
         let tenants: Vec<TenantKey> = self
             .conn
             .prepare_cached("SELECT key FROM tenants WHERE key > ? AND state < 2 ORDER BY key LIMIT ?")?
             .query_map(params![self.memory.retained_to, TENANTS_MAX as i64], |row| row.get(0))?
             .collect::<Result<_>>()?;
         for key in &tenants {
-            self.move_floor(*key, retention, &mut budget)?;
-            self.trim_log(*key, &mut budget)?;
-            self.forget_finished(*key, retention, &mut budget)?;
-            self.forget_attempts(*key, retention.webhooks, &mut budget)?;
+            self.move_floor(*key, retention, budget)?;
+            self.trim_log(*key, budget)?;
+            self.forget_finished(*key, retention, budget)?;
+            self.forget_attempts(*key, retention.webhooks, budget)?;
             if budget.left == 0 {
-                return Ok(budget.swept(true));
+                return Ok(true);
             }
             self.memory.retained_to = *key;
         }
@@ -77,7 +90,7 @@ impl Txn<'_> {
         if !more {
             self.memory.retained_to = 0;
         }
-        Ok(budget.swept(more))
+        Ok(more)
     }
 
     fn forget_expired(&mut self, budget: &mut Budget) -> Result<()> {

@@ -12,6 +12,7 @@ use super::retain::Budget;
 use crate::{
     WebhookRetention,
     sqlite::{
+        delivery_row::{self, Owner},
         endpoint_row::{self, EndpointKey, Stored},
         fault::Stop,
         tenant::TenantKey,
@@ -23,6 +24,8 @@ use crate::{
 const TOMBSTONE: Duration = Duration::from_hours(1);
 /// How many attempts of one endpoint a piece looks at.
 const ATTEMPTS_MAX: i64 = 1_000;
+/// How many endpoints, and dead letters that are counted, a piece looks at.
+const LOOKED_MAX: u64 = 20_000;
 
 const OWNED: [&str; 3] = [
     "DELETE FROM deliveries WHERE (tenant_key, endpoint_key, seq) IN
@@ -143,6 +146,55 @@ impl Txn<'_> {
             budget.spend(rows);
         }
         Ok(())
+    }
+
+    /// Dead letters are kept by age and by count of each endpoint, the oldest going first. Goes on where the last piece ended;
+    /// whether there are more endpoints.
+    pub(super) fn forget_dead_letters(
+        &mut self,
+        retention: WebhookRetention,
+        budget: &mut Budget,
+    ) -> Result<bool> {
+        let mut looked = 0;
+        while budget.left > 0 && looked < LOOKED_MAX {
+            let after = self.memory.retained_endpoint.unwrap_or_default();
+            let next: Option<Owner> = self
+                .conn
+                .prepare_cached(
+                    "SELECT tenant_key, key FROM endpoints WHERE key > ? AND state < 3 ORDER BY key LIMIT 1",
+                )?
+                .query_row([after], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some(owner) = next else {
+                self.memory.retained_endpoint = None;
+                return Ok(false);
+            };
+            let (last, steps) = self.last_dead_letter_to_go(owner, retention)?;
+            looked += 1 + steps;
+            if let Some(last) = last {
+                let rows = delivery_row::forget_dead(self.conn, owner, last, budget.left as i64)?;
+                budget.spend(rows);
+                budget.dead_letters += rows;
+            }
+            if budget.left > 0 {
+                self.memory.retained_endpoint = Some(owner.1);
+            }
+        }
+        Ok(true)
+    }
+
+    /// By when it died and its seq; and how many rows it took to find it.
+    fn last_dead_letter_to_go(
+        &self,
+        owner: Owner,
+        retention: WebhookRetention,
+    ) -> Result<(Option<(i64, i64)>, u64)> {
+        let by_age = retention.dead_letters_age.map(|age| ((self.now - age).as_micros() - 1, i64::MAX));
+        let Some(most) = retention.dead_letters_per_endpoint else { return Ok((by_age, 0)) };
+        if delivery_row::dead_span(self.conn, owner)? <= most {
+            return Ok((by_age, 0));
+        }
+        Ok((by_age.max(delivery_row::dead_after_newest(self.conn, owner, most)?), most))
     }
 
     /// What deleted endpoints left, and then their tombstones.

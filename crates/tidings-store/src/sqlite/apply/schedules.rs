@@ -89,7 +89,7 @@ impl Txn<'_> {
         for (key, tenant) in &due {
             self.fire_one(*key, *tenant)?;
         }
-        Ok(Swept { rows: due.len(), more: due.len() == limit, gaps: 0 })
+        Ok(Swept { rows: due.len(), more: due.len() == limit, ..Swept::default() })
     }
 
     fn fire_one(&mut self, key: ScheduleKey, tenant: TenantKey) -> Result<(), Stop> {

@@ -183,6 +183,13 @@ impl Txn<'_> {
                 .prepare_cached("UPDATE endpoints SET failing_since = ? WHERE key = ?")?
                 .execute(params![since.map(tidings_core::Timestamp::as_micros), owner.1])?;
         }
+        if let Some(until) = report.quiet_until {
+            self.conn
+                .prepare_cached(
+                    "UPDATE endpoints SET quiet_until = max(coalesce(quiet_until, 0), ?) WHERE key = ?",
+                )?
+                .execute(params![until.as_micros(), owner.1])?;
+        }
         for (id, position) in &report.replays {
             delivery_row::advance_replay(self.conn, owner, *id, *position)?;
         }

@@ -20,7 +20,10 @@ impl Runner {
         let unit = self.shared.entropy.unit();
         let verdict = verdict::judge(&attempt, number, (&self.endpoint.spec, &config), now, unit);
         self.shared.stats.attempted(attempt.failure);
-        self.quiet_until = self.quiet_until.max(verdict.quiet_until);
+        if let Some(until) = verdict.quiet_until {
+            self.quiet_until = self.quiet_until.max(Some(until));
+            self.ledger.quiet(until);
+        }
         let next_at = match verdict.next {
             // The endpoint is disabled: nothing follows by itself.
             Next::Again(_) if attempt.failure == Some(AttemptFailure::Gone) => None,
@@ -120,6 +123,7 @@ impl Runner {
             event_type: message.event_type.clone(),
             state,
             body: Some(message.body.clone()),
+            format: message.format,
         });
     }
 
