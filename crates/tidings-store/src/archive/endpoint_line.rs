@@ -245,3 +245,20 @@ fn format_of(body: &[u8], seq: Seq, event: EventId) -> Format {
         Format::CloudeventsBinary
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_an_older_archive_tells_its_format() {
+        let (seq, id) = (Seq::new(7), EventId::from_bytes([7; 16]));
+        let of = |body: &str| format_of(body.replace("ID", &id.to_string()).as_bytes(), seq, id);
+        assert_eq!(of(r#"{"seq":7,"id":"ID","type":"a","data":{}}"#), Format::Standard);
+        let cloud_event = r#"{"specversion":"1.0","datacontenttype":"application/json","id":"ID","data":{}}"#;
+        assert_eq!(of(cloud_event), Format::Cloudevents);
+        for data in ["", "null", r#"{"seq":70,"id":"ID"}"#, r#"{"id":"ID"}"#, r#"{"specversion":"1.0"}"#] {
+            assert_eq!(of(data), Format::CloudeventsBinary, "{data}");
+        }
+    }
+}

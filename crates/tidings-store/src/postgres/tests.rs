@@ -4,6 +4,7 @@
 mod advance;
 mod days;
 mod doubt;
+mod formats;
 mod history;
 mod isolation;
 mod many;

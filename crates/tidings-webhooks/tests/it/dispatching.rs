@@ -1,4 +1,4 @@
-//! From the log to receivers, on the embedded store.
+//! From the log to receivers, on both stores.
 
 mod endpoints;
 mod order;
@@ -13,11 +13,17 @@ use tidings_core::webhook::Format;
 use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use partner::Partner;
-use works::{Works, spec};
+use works::{On, Works, on_both_stores, spec};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_event_of_the_filter_comes_signed_and_once() {
-    let works = Works::open(DispatcherConfig::default()).await;
+on_both_stores! {
+    every_event_of_the_filter_comes_signed_and_once,
+    cloud_events_come_in_both_modes,
+    an_endpoint_is_sent_no_more_than_its_grant,
+    a_hundred_endpoints_read_the_log_once,
+}
+
+async fn every_event_of_the_filter_comes_signed_and_once(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let (all, notes) = (Partner::taking(), Partner::taking());
     let to_all = works.endpoint(spec(&all.url())).await;
     let mut filtered = spec(&notes.url());
@@ -49,9 +55,8 @@ async fn every_event_of_the_filter_comes_signed_and_once() {
     assert!(attempts.iter().all(|attempt| attempt.status == Some(200) && attempt.number == 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cloud_events_come_in_both_modes() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn cloud_events_come_in_both_modes(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let (structured, binary) = (Partner::taking(), Partner::taking());
     for (partner, format) in [(&structured, Format::Cloudevents), (&binary, Format::CloudeventsBinary)] {
         let mut spec = spec(&partner.url());
@@ -70,9 +75,8 @@ async fn cloud_events_come_in_both_modes() {
     assert_eq!(message.json(), json!({"n": 0}));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_is_sent_no_more_than_its_grant() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn an_endpoint_is_sent_no_more_than_its_grant(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::taking();
     works.endpoint_with(spec(&partner.url()), "jobs:read:all").await;
     works.publish("note.created", 2).await;
@@ -81,9 +85,9 @@ async fn an_endpoint_is_sent_no_more_than_its_grant() {
     assert_eq!(partner.messages()[0].json()["type"], "job.queued");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_endpoints_read_the_log_once() {
-    let works = Works::open(DispatcherConfig { rate_per_tenant: None, ..DispatcherConfig::default() }).await;
+async fn a_hundred_endpoints_read_the_log_once(on: On) {
+    let works =
+        Works::open(on, DispatcherConfig { rate_per_tenant: None, ..DispatcherConfig::default() }).await;
     let partner = Partner::taking();
     // Published before anybody listens, so that it must be read and is in no ring.
     works.publish("note.created", 40).await;

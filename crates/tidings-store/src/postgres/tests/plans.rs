@@ -19,7 +19,10 @@ fn call(database: &str, function: &str, given: &[(&str, &str)]) -> String {
         database,
         &format!(
             "SELECT name FROM pg_proc, unnest(proargnames, proargmodes) AS x(name, mode)
-             WHERE oid = 'tidings.{function}'::regproc AND mode = 'i'"
+             WHERE mode = 'i' AND oid = (
+                 -- The newest, where nodes of the release before have one with fewer parameters.
+                 SELECT oid FROM pg_proc WHERE pronamespace = 'tidings'::regnamespace AND proname = '{function}'
+                 ORDER BY pronargs DESC LIMIT 1)"
         ),
     );
     assert!(given.iter().all(|(name, _)| names.lines().any(|known| known == *name)), "{names}");

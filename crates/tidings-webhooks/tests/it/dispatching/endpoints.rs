@@ -12,12 +12,22 @@ use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
     partner::{Does, Partner},
-    works::{Works, spec},
+    works::{On, Works, on_both_stores, spec},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn gone_disables_and_enabling_goes_on_where_it_stood() {
-    let works = Works::open(DispatcherConfig::default()).await;
+on_both_stores! {
+    gone_disables_and_enabling_goes_on_where_it_stood,
+    one_that_fails_for_too_long_is_disabled_and_heals_by_a_probe,
+    a_paused_endpoint_gets_nothing_until_it_is_enabled,
+    a_tenants_rate_holds_for_all_its_endpoints_and_is_seen,
+    a_range_is_sent_again_under_the_same_ids,
+    a_sample_is_sent_at_once_and_logged_nowhere,
+    a_probe_undoes_no_change_that_was_made_meanwhile,
+    failures_far_apart_disable_nothing,
+}
+
+async fn gone_disables_and_enabling_goes_on_where_it_stood(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::doing(|_, before| if before == 0 { Does::Say("410 Gone") } else { Does::Take });
     let mut wanted = spec(&partner.url());
     wanted.concurrency = 1;
@@ -37,14 +47,13 @@ async fn gone_disables_and_enabling_goes_on_where_it_stood() {
     partner.has_taken(&[1, 2, 3, 4]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_fails_for_too_long_is_disabled_and_heals_by_a_probe() {
+async fn one_that_fails_for_too_long_is_disabled_and_heals_by_a_probe(on: On) {
     let config = DispatcherConfig {
         disable_after: Duration::from_millis(500),
         probe_every: Duration::from_millis(300),
         ..DispatcherConfig::default()
     };
-    let works = Works::open(config).await;
+    let works = Works::open(on, config).await;
     let back = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_back = back.clone();
     let partner = Partner::doing(move |_, _| {
@@ -62,9 +71,8 @@ async fn one_that_fails_for_too_long_is_disabled_and_heals_by_a_probe() {
     works.until("nothing is left", async || works.deliveries(id, false).await.is_empty()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_endpoint_gets_nothing_until_it_is_enabled() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_paused_endpoint_gets_nothing_until_it_is_enabled(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let (paused, other) = (Partner::taking(), Partner::taking());
     let id = works.endpoint(spec(&paused.url())).await;
     works.endpoint(spec(&other.url())).await;
@@ -81,11 +89,11 @@ async fn a_paused_endpoint_gets_nothing_until_it_is_enabled() {
     paused.has_taken(&[1, 4]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tenants_rate_holds_for_all_its_endpoints_and_is_seen() {
+async fn a_tenants_rate_holds_for_all_its_endpoints_and_is_seen(on: On) {
     let rate = Rate { count: 10, per: Duration::from_hours(1) };
     let works =
-        Works::open(DispatcherConfig { rate_per_tenant: Some(rate), ..DispatcherConfig::default() }).await;
+        Works::open(on, DispatcherConfig { rate_per_tenant: Some(rate), ..DispatcherConfig::default() })
+            .await;
     let (a, b) = (Partner::taking(), Partner::taking());
     works.endpoint(spec(&a.url())).await;
     works.endpoint(spec(&b.url())).await;
@@ -97,9 +105,8 @@ async fn a_tenants_rate_holds_for_all_its_endpoints_and_is_seen() {
     assert!(works.dispatcher.stats().oldest_age > Duration::ZERO);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_range_is_sent_again_under_the_same_ids() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_range_is_sent_again_under_the_same_ids(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::taking();
     let id = works.endpoint(spec(&partner.url())).await;
     works.publish("note.created", 6).await;
@@ -117,9 +124,8 @@ async fn a_range_is_sent_again_under_the_same_ids() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sample_is_sent_at_once_and_logged_nowhere() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_sample_is_sent_at_once_and_logged_nowhere(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::taking();
     let id = works.endpoint(spec(&partner.url())).await;
     works.change(id, EndpointChange::Pause).await;
@@ -129,14 +135,13 @@ async fn a_sample_is_sent_at_once_and_logged_nowhere() {
     assert!(works.events(0).await.is_empty() && works.attempts(id).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_probe_undoes_no_change_that_was_made_meanwhile() {
+async fn a_probe_undoes_no_change_that_was_made_meanwhile(on: On) {
     let config = DispatcherConfig {
         disable_after: Duration::ZERO,
         probe_every: Duration::from_millis(100),
         ..DispatcherConfig::default()
     };
-    let works = Works::open(config).await;
+    let works = Works::open(on, config).await;
     let partner = Partner::doing(|_, before| {
         if before == 0 { Does::Say("500 No") } else { Does::TakeAfter(Duration::from_millis(1_500)) }
     });
@@ -150,14 +155,13 @@ async fn a_probe_undoes_no_change_that_was_made_meanwhile() {
     assert_eq!(partner.messages().len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_far_apart_disable_nothing() {
+async fn failures_far_apart_disable_nothing(on: On) {
     let config = DispatcherConfig {
         disable_after: Duration::from_millis(500),
         failing_gap_max: Duration::from_millis(400),
         ..DispatcherConfig::default()
     };
-    let works = Works::open(config).await;
+    let works = Works::open(on, config).await;
     let partner = Partner::doing(|_, _| Does::Say("500 No"));
     let mut wanted = spec(&partner.url());
     wanted.retries = tidings_core::webhook::RetrySchedule::custom(vec![]).unwrap();

@@ -7,12 +7,17 @@ use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
     partner::{Does, Partner},
-    works::{Works, spec},
+    works::{On, Works, on_both_stores, spec},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ordered_endpoint_goes_on_only_when_an_event_is_done_with() {
-    let works = Works::open(DispatcherConfig::default()).await;
+on_both_stores! {
+    an_ordered_endpoint_goes_on_only_when_an_event_is_done_with,
+    a_restart_counts_the_tries_of_the_event_that_an_ordered_endpoint_stands_before,
+    an_event_that_a_new_filter_excludes_is_still_tried_again,
+}
+
+async fn an_ordered_endpoint_goes_on_only_when_an_event_is_done_with(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     // The second is taken at the second try, the fourth never.
     let tries = AtomicU64::new(0);
     let partner = Partner::doing(move |message, _| match message.seq() {
@@ -33,9 +38,8 @@ async fn an_ordered_endpoint_goes_on_only_when_an_event_is_done_with() {
     assert_eq!(works.deliveries(id, true).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_counts_the_tries_of_the_event_that_an_ordered_endpoint_stands_before() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_restart_counts_the_tries_of_the_event_that_an_ordered_endpoint_stands_before(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner =
         Partner::doing(|message, _| if message.seq() == 1 { Does::Say("500 No") } else { Does::Take });
     let mut wanted = spec(&partner.url());
@@ -52,9 +56,8 @@ async fn a_restart_counts_the_tries_of_the_event_that_an_ordered_endpoint_stands
     works.until("it is dead", async || works.deliveries(id, true).await.len() == 1).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_a_new_filter_excludes_is_still_tried_again() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn an_event_that_a_new_filter_excludes_is_still_tried_again(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::doing(|_, before| if before == 0 { Does::Say("503 Later") } else { Does::Take });
     let mut wanted = spec(&partner.url());
     wanted.ordered = true;

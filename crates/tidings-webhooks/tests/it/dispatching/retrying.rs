@@ -9,12 +9,22 @@ use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
     partner::{Does, Partner},
-    works::{Works, spec},
+    works::{On, Works, on_both_stores, spec},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_event_holds_no_other_back_and_comes_again_under_its_id() {
-    let works = Works::open(DispatcherConfig::default()).await;
+on_both_stores! {
+    a_failed_event_holds_no_other_back_and_comes_again_under_its_id,
+    after_the_last_try_it_is_a_dead_letter_that_can_be_sent_again,
+    retry_after_makes_the_endpoint_quiet,
+    redirects_and_refused_addresses_are_failures_and_followed_by_nothing,
+    a_retried_cloud_event_is_the_same_message,
+    a_retry_is_in_the_format_that_it_says,
+    what_is_retried_has_an_age,
+    what_a_receiver_asked_for_outlives_a_change_of_the_endpoint,
+}
+
+async fn a_failed_event_holds_no_other_back_and_comes_again_under_its_id(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner =
         Partner::doing(
             |message, before| {
@@ -44,9 +54,8 @@ async fn a_failed_event_holds_no_other_back_and_comes_again_under_its_id() {
     assert!(works.stored(id).await.failing_since.is_none());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_the_last_try_it_is_a_dead_letter_that_can_be_sent_again() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn after_the_last_try_it_is_a_dead_letter_that_can_be_sent_again(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::doing(|_, before| if before < 3 { Does::Close } else { Does::Take });
     let id = works.endpoint(spec(&partner.url())).await;
     works.publish("note.created", 1).await;
@@ -63,9 +72,8 @@ async fn after_the_last_try_it_is_a_dead_letter_that_can_be_sent_again() {
     works.until("the row goes", async || works.deliveries(id, true).await.is_empty()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn retry_after_makes_the_endpoint_quiet() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn retry_after_makes_the_endpoint_quiet(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner =
         Partner::doing(
             |_, before| {
@@ -85,9 +93,8 @@ async fn retry_after_makes_the_endpoint_quiet() {
     assert!(quiet >= Duration::from_secs(3), "it was sent to after {quiet:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn redirects_and_refused_addresses_are_failures_and_followed_by_nothing() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn redirects_and_refused_addresses_are_failures_and_followed_by_nothing(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let silent = Partner::taking();
     let to = format!("302 Found\r\nLocation: {}", silent.url());
     let to: &'static str = Box::leak(to.into_boxed_str());
@@ -103,9 +110,8 @@ async fn redirects_and_refused_addresses_are_failures_and_followed_by_nothing() 
     assert_eq!(silent.messages().len(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_retried_cloud_event_is_the_same_message() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_retried_cloud_event_is_the_same_message(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     for format in [Format::Cloudevents, Format::CloudeventsBinary] {
         let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
         let mut wanted = spec(&partner.url());
@@ -121,9 +127,8 @@ async fn a_retried_cloud_event_is_the_same_message() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_retry_is_in_the_format_that_it_says() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn a_retry_is_in_the_format_that_it_says(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let formats = [Format::Standard, Format::Cloudevents, Format::CloudeventsBinary];
     for (from, to) in [(0, 1), (1, 2), (2, 0)].map(|(from, to)| (formats[from], formats[to])) {
         let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
@@ -153,9 +158,8 @@ async fn a_retry_is_in_the_format_that_it_says() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_retried_has_an_age() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn what_is_retried_has_an_age(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Take });
     let mut wanted = spec(&partner.url());
     wanted.retries = tidings_core::webhook::RetrySchedule::custom(vec![Duration::from_secs(5)]).unwrap();
@@ -169,9 +173,8 @@ async fn what_is_retried_has_an_age() {
     works.until("nothing waits", async || works.dispatcher.stats().oldest_age == Duration::ZERO).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_receiver_asked_for_outlives_a_change_of_the_endpoint() {
-    let works = Works::open(DispatcherConfig::default()).await;
+async fn what_a_receiver_asked_for_outlives_a_change_of_the_endpoint(on: On) {
+    let works = Works::open(on, DispatcherConfig::default()).await;
     let partner =
         Partner::doing(
             |_, before| {

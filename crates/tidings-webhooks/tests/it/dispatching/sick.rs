@@ -7,13 +7,19 @@ use tidings_webhooks::dispatcher::DispatcherConfig;
 
 use super::{
     partner::{Does, Partner},
-    works::{Works, spec},
+    works::{On, Works, on_both_stores, spec},
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_receivers_do_each_has_every_event_in_the_end() {
+on_both_stores! {
+    whatever_receivers_do_each_has_every_event_in_the_end,
+    hanging_receivers_of_one_tenant_delay_nobody,
+    first_attempts_flow_while_others_hold_every_slot_for_repeats,
+}
+
+async fn whatever_receivers_do_each_has_every_event_in_the_end(on: On) {
     const EVENTS: u64 = 60;
-    let works = Works::open(DispatcherConfig { rate_per_tenant: None, ..DispatcherConfig::default() }).await;
+    let works =
+        Works::open(on, DispatcherConfig { rate_per_tenant: None, ..DispatcherConfig::default() }).await;
     // Scaled: a timeout of 2 s, a receiver that takes 1.8 s, and each kind of failure for one event in three at its first tries.
     let flaky = |sick: Does| {
         move |message: &crate::receiver::Message, before: usize| {
@@ -58,14 +64,13 @@ async fn whatever_receivers_do_each_has_every_event_in_the_end() {
     assert_eq!(ordered.taken(), all, "strictly in order, each once");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hanging_receivers_of_one_tenant_delay_nobody() {
+async fn hanging_receivers_of_one_tenant_delay_nobody(on: On) {
     let config = DispatcherConfig {
         rate_per_tenant: Some(Rate { count: 100_000, per: Duration::from_secs(1) }),
         in_flight_max: 16,
         ..DispatcherConfig::default()
     };
-    let works = Works::open(config).await;
+    let works = Works::open(on, config).await;
     let hanging = Partner::doing(|_, _| Does::Hang);
     for _ in 0..6 {
         let mut wanted = spec(&hanging.url());
@@ -85,11 +90,10 @@ async fn hanging_receivers_of_one_tenant_delay_nobody() {
     assert_eq!(works.dispatcher.stats().attempts[0], ("delivered", 30));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn first_attempts_flow_while_others_hold_every_slot_for_repeats() {
+async fn first_attempts_flow_while_others_hold_every_slot_for_repeats(on: On) {
     // One slot is for repeats.
     let config = DispatcherConfig { in_flight_max: 4, rate_per_tenant: None, ..DispatcherConfig::default() };
-    let works = Works::open(config).await;
+    let works = Works::open(on, config).await;
     let hanging = Partner::doing(|_, before| if before == 0 { Does::Say("500 No") } else { Does::Hang });
     let mut wanted = spec(&hanging.url());
     wanted.timeout = Some(Duration::from_secs(30));

@@ -1,6 +1,12 @@
 //! A store, a journal, a hub and a dispatcher.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::json;
 use tidings_core::{
@@ -12,9 +18,11 @@ use tidings_core::{
 use tidings_live::{Hub, LiveConfig};
 use tidings_store::{
     AttemptQuery, Command, DeliveryQuery, EndpointChange, Journal, JournalConfig, NewEndpoint, Operation,
-    Outcome, ReplayWhat, SqliteConfig, SqliteStore, Store, Webhooks,
+    Outcome, PostgresConfig, PostgresStore, ReplayWhat, SqliteConfig, SqliteStore, Store, Webhooks,
 };
+use tidings_testkit::Postgres;
 use tidings_webhooks::dispatcher::{Dispatcher, DispatcherConfig, DispatcherParts, OpenSecrets};
+use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
@@ -23,9 +31,45 @@ use crate::site::Site;
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// One server for all tests of this process, each with a database of its own.
+static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+
+/// Which store a test is on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes each of these cases a test on either store.
+macro_rules! on_both_stores {
+    ($($case:ident),+ $(,)?) => {
+        $(mod $case {
+            use crate::dispatching::works::On;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$case(On::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                super::$case(On::Postgres).await;
+            }
+        })+
+    };
+}
+pub(crate) use on_both_stores;
+
+/// Where a store keeps what outlives its process.
+enum Disk {
+    Folder(tempfile::TempDir),
+    Database(String),
+}
+
 pub(crate) struct Works {
-    folder: tempfile::TempDir,
-    store: Arc<SqliteStore>,
+    disk: Disk,
+    store: Arc<dyn Store>,
     journal: Journal,
     pub(crate) hub: Hub,
     pub(crate) dispatcher: Dispatcher,
@@ -58,16 +102,13 @@ pub(crate) fn tenant() -> TenantId {
 }
 
 impl Works {
-    #[allow(clippy::unused_async, reason = "it needs a runtime")]
-    pub(crate) async fn open(config: DispatcherConfig) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::on(folder, config)
+    pub(crate) async fn open(on: On, config: DispatcherConfig) -> Self {
+        Self::start(Disk::new(on).await, config).await
     }
 
-    fn on(folder: tempfile::TempDir, config: DispatcherConfig) -> Self {
+    async fn start(disk: Disk, config: DispatcherConfig) -> Self {
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let sqlite = SqliteConfig::new(folder.path());
-        let store = Arc::new(SqliteStore::open(sqlite, clock.clone(), entropy.clone()).unwrap());
+        let store = disk.open().await;
         let hub = Hub::start(store.clone(), LiveConfig::default());
         let journal = Journal::start(store.clone(), Arc::new(hub.clone()), JournalConfig::default());
         let site = Site::open();
@@ -84,18 +125,18 @@ impl Works {
         let dispatcher = Dispatcher::new(parts, config);
         let delivering = dispatcher.clone();
         let running = AbortOnDropHandle::new(tokio::spawn(async move { delivering.run(None).await }));
-        Self { folder, store, journal, hub, dispatcher, running }
+        Self { disk, store, journal, hub, dispatcher, running }
     }
 
     /// Ends as a killed process would, and starts anew on what is on the disk.
     pub(crate) async fn killed(self, config: DispatcherConfig) -> Self {
-        let Self { folder, store, journal, running, hub, dispatcher } = self;
+        let Self { disk, store, journal, running, hub, dispatcher } = self;
         running.abort();
         assert!(running.await.is_err_and(|error| error.is_cancelled()));
         drop((dispatcher, hub));
         journal.close().await;
         store.close().await;
-        Self::on(folder, config)
+        Self::start(disk, config).await
     }
 
     /// In another tenant than that of all the tests' own.
@@ -200,6 +241,43 @@ impl Works {
         let waited = tokio::time::timeout(PATIENCE, looking).await;
         assert!(waited.is_ok(), "{what}: not within {PATIENCE:?}");
     }
+}
+
+impl Disk {
+    async fn new(on: On) -> Self {
+        match on {
+            On::Sqlite => Self::Folder(tempfile::tempdir().unwrap()),
+            On::Postgres => Self::Database(copy_of_model().await),
+        }
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        let entropy = Arc::new(SystemEntropy);
+        match self {
+            Self::Folder(folder) => {
+                let config = SqliteConfig::new(folder.path());
+                Arc::new(SqliteStore::open(config, Arc::new(SystemClock), entropy).unwrap())
+            }
+            Self::Database(url) => {
+                let config = PostgresConfig { connections: 8, ..PostgresConfig::new(url.as_str()) };
+                Arc::new(PostgresStore::open(config, entropy).await.unwrap())
+            }
+        }
+    }
+}
+
+/// A database that was migrated: copied in a fraction of the time that migrating takes.
+async fn copy_of_model() -> String {
+    static MODEL: OnceCell<String> = OnceCell::const_new();
+    static COPIES: AtomicU32 = AtomicU32::new(0);
+    let model = MODEL.get_or_init(|| async {
+        let url = SERVER.fresh_database();
+        PostgresStore::migrate(&PostgresConfig::new(url.as_str())).await.unwrap();
+        url.rsplit_once('/').unwrap().1.to_owned()
+    });
+    let (model, name) = (model.await, format!("copy_{}", COPIES.fetch_add(1, Ordering::Relaxed)));
+    SERVER.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE \"{model}\""));
+    SERVER.url_at(SERVER.addr(), &name)
 }
 
 impl Acting<'_> {
