@@ -79,13 +79,16 @@ async fn sweep(journal: &Journal, retention: Retention, metrics: &Metrics) -> bo
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
+    use std::{path::PathBuf, sync::Arc, time::Instant};
 
     use tidings_core::{
-        Entropy as _, EventBody, EventId, EventType, NewEvent, RawJson, SystemClock, SystemEntropy, TenantId,
+        Clock as _, EndpointId, EndpointSpec, Entropy as _, EventBody, EventId, EventType, Grant, NewEvent,
+        RawJson, Seq, SystemClock, SystemEntropy, TenantId, Tenants,
+        webhook::{AttemptFailure, Delivery, DeliveryState, Format},
     };
     use tidings_live::LiveConfig;
-    use tidings_store::{JournalConfig, Operation, SqliteConfig, SqliteStore};
+    use tidings_store::{JournalConfig, NewEndpoint, Operation, Report, SqliteConfig, SqliteStore};
+    use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
     use crate::config::{Config, Off, Span};
@@ -118,36 +121,104 @@ mod tests {
         assert_eq!(now.webhooks.dead_letters_per_endpoint, Some(5));
     }
 
-    #[tokio::test]
-    async fn an_open_feed_learns_where_its_log_begins_now() {
-        let mut name = [0; 8];
-        SystemEntropy.fill(&mut name);
-        let folder =
-            std::env::temp_dir().join(format!("tidings-retention-{:016x}", u64::from_le_bytes(name)));
-        let opened =
-            SqliteStore::open(SqliteConfig::new(&folder), Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let sqlite = Arc::new(opened.expect("opens"));
-        let hub = Hub::start(sqlite.clone(), LiveConfig::default());
-        let journal = Journal::start(sqlite.clone(), Arc::new(hub.clone()), JournalConfig::default());
-        let tenant = TenantId::new("acme").expect("valid");
-        let events = (0..10).map(|_| event()).collect();
-        let operation = Operation::Publish { events, idempotency: None };
-        let publish = Command::Tenant { tenant: tenant.clone(), create: true, operation };
-        journal.submit(publish).await.expect("committed");
-        let feed = hub.open(&tenant).await.expect("reads").expect("it is there");
-        assert_eq!(feed.oldest().get(), 1);
+    /// A store in a folder of its own.
+    struct Works {
+        folder: PathBuf,
+        store: Arc<SqliteStore>,
+        hub: Hub,
+        journal: Journal,
+    }
 
-        let mut config = Config::default();
-        config.retention.events_per_tenant = Off(Some(3));
-        let running = tokio::spawn(run(journal.clone(), hub.clone(), Settings::new(config), Metrics::new()));
+    impl Works {
+        fn open() -> Self {
+            let mut name = [0; 8];
+            SystemEntropy.fill(&mut name);
+            let name = format!("tidings-retention-{:016x}", u64::from_le_bytes(name));
+            let folder = std::env::temp_dir().join(name);
+            let opened =
+                SqliteStore::open(SqliteConfig::new(&folder), Arc::new(SystemClock), Arc::new(SystemEntropy));
+            let store = Arc::new(opened.expect("opens"));
+            let hub = Hub::start(store.clone(), LiveConfig::default());
+            let journal = Journal::start(store.clone(), Arc::new(hub.clone()), JournalConfig::default());
+            Self { folder, store, hub, journal }
+        }
+
+        async fn operate(&self, operation: Operation) {
+            let command = Command::Tenant { tenant: tenant(), create: true, operation };
+            self.journal.submit(command).await.expect("committed");
+        }
+
+        fn run(&self, config: Config, metrics: &Metrics) -> AbortOnDropHandle<()> {
+            let (journal, hub) = (self.journal.clone(), self.hub.clone());
+            AbortOnDropHandle::new(tokio::spawn(run(journal, hub, Settings::new(config), metrics.clone())))
+        }
+
+        async fn close(self) {
+            self.journal.close().await;
+            self.store.close().await;
+            std::fs::remove_dir_all(&self.folder).expect("the folder can go");
+        }
+    }
+
+    fn tenant() -> TenantId {
+        TenantId::new("acme").expect("valid")
+    }
+
+    async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while feed.oldest().get() != 8 {
-            assert!(Instant::now() < deadline, "the feed still begins at {}", feed.oldest());
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        running.abort();
-        journal.close().await;
-        sqlite.close().await;
-        std::fs::remove_dir_all(&folder).expect("the folder can go");
+    }
+
+    #[tokio::test]
+    async fn an_open_feed_learns_where_its_log_begins_now() {
+        let works = Works::open();
+        let events = (0..10).map(|_| event()).collect();
+        works.operate(Operation::Publish { events, idempotency: None }).await;
+        let feed = works.hub.open(&tenant()).await.expect("reads").expect("it is there");
+        assert_eq!(feed.oldest().get(), 1);
+        let mut config = Config::default();
+        config.retention.events_per_tenant = Off(Some(3));
+        let running = works.run(config, &Metrics::new());
+        until("the feed begins at 8", || feed.oldest().get() == 8).await;
+        drop(running);
+        works.close().await;
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_went_are_counted() {
+        let works = Works::open();
+        let now = SystemClock.now();
+        let id = EndpointId::generate(now, &SystemEntropy);
+        let grant = Grant {
+            tenants: Tenants::One(tenant()),
+            user: None,
+            scopes: "events:read".parse().expect("valid"),
+            subjects: None,
+        };
+        let spec = EndpointSpec::of("https://example.com");
+        let new = NewEndpoint { id, spec, grant, secrets: Vec::new(), cursor: None, limit: 1 };
+        works.operate(Operation::PutEndpoint(Box::new(new))).await;
+        let mut report = Report::new(id, 1);
+        let dead = |seq| Delivery {
+            seq: Seq::new(seq),
+            event: event().id,
+            event_type: event().event_type,
+            state: DeliveryState::Dead { attempts: 1, at: now, failure: AttemptFailure::Status },
+            body: None,
+            format: Format::Standard,
+        };
+        report.deliveries = (1..=5).map(dead).collect();
+        works.operate(Operation::Report(Box::new(report))).await;
+        let mut config = Config::default();
+        config.retention.dead_letters_per_endpoint = Off::at(2);
+        let metrics = Metrics::new();
+        let running = works.run(config, &metrics);
+        let counted = "webhook_dead_letters_expired_total 3\n";
+        until(counted, || metrics.encode().contains(counted)).await;
+        drop(running);
+        works.close().await;
     }
 }

@@ -402,3 +402,29 @@ async fn tests_count_in_the_tenants_rate() {
     assert!(more.headers.contains_key("retry-after"));
     site.close().await;
 }
+
+#[tokio::test]
+async fn a_page_of_attempts_ends_at_a_mebibyte_of_answers() {
+    let site = Site::open().await;
+    let who = site.operator("acme");
+    publish(&site, &who, 1).await;
+    let made = make(&site, &who, &json!({"url": URL})).await;
+    say(&site, &made, 0, |report| {
+        let answered =
+            Attempt { answer: vec![b'x'; 4_096].into(), ..attempt(1, Some(AttemptFailure::Status)) };
+        report.attempts = vec![answered; 600];
+    })
+    .await;
+    let (of_endpoint, of_event) =
+        (format!("{}/deliveries?limit=1000", path(&made)), "/api/v1/webhooks/deliveries?seq=1&limit=1000");
+    for pages in [&of_endpoint, of_event] {
+        let (mut sizes, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = site.get(&format!("{pages}{cursor}"), &who).await.ok(200);
+            sizes.push(page["deliveries"].as_array().expect("a list").len());
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(sizes, [256, 256, 88], "{pages}");
+    }
+}
