@@ -153,6 +153,21 @@ mod tests {
             AbortOnDropHandle::new(tokio::spawn(run(journal, hub, Settings::new(config), metrics.clone())))
         }
 
+        /// That has had nothing yet.
+        async fn put_endpoint(&self) -> EndpointId {
+            let id = EndpointId::generate(SystemClock.now(), &SystemEntropy);
+            let grant = Grant {
+                tenants: Tenants::One(tenant()),
+                user: None,
+                scopes: "events:read".parse().expect("valid"),
+                subjects: None,
+            };
+            let spec = EndpointSpec::of("https://example.com");
+            let new = NewEndpoint { id, spec, grant, secrets: Vec::new(), cursor: None, limit: 1 };
+            self.operate(Operation::PutEndpoint(Box::new(new))).await;
+            id
+        }
+
         async fn close(self) {
             self.journal.close().await;
             self.store.close().await;
@@ -188,19 +203,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_an_endpoint_lost_is_counted() {
+        let works = Works::open();
+        works.put_endpoint().await;
+        let events = (0..10).map(|_| event()).collect();
+        works.operate(Operation::Publish { events, idempotency: None }).await;
+        let mut config = Config::default();
+        config.retention.events_per_tenant = Off::at(3);
+        config.retention.webhook_backlog = Span(Duration::from_micros(1));
+        let metrics = Metrics::new();
+        let running = works.run(config, &metrics);
+        let counted = "webhook_gaps_total 1\n";
+        until(counted, || metrics.encode().contains(counted)).await;
+        drop(running);
+        works.close().await;
+    }
+
+    #[tokio::test]
     async fn dead_letters_that_went_are_counted() {
         let works = Works::open();
-        let now = SystemClock.now();
-        let id = EndpointId::generate(now, &SystemEntropy);
-        let grant = Grant {
-            tenants: Tenants::One(tenant()),
-            user: None,
-            scopes: "events:read".parse().expect("valid"),
-            subjects: None,
-        };
-        let spec = EndpointSpec::of("https://example.com");
-        let new = NewEndpoint { id, spec, grant, secrets: Vec::new(), cursor: None, limit: 1 };
-        works.operate(Operation::PutEndpoint(Box::new(new))).await;
+        let (now, id) = (SystemClock.now(), works.put_endpoint().await);
         let mut report = Report::new(id, 1);
         let dead = |seq| Delivery {
             seq: Seq::new(seq),

@@ -96,7 +96,8 @@ impl Webhooks for PostgresStore {
 
     async fn replays(&self, tenant: &TenantId, endpoint: EndpointId) -> Result<Vec<Replay>, ReadError> {
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 &format!("SELECT {REPLAY} FROM tidings.read_replays($1, $2)"),
                 &[(&tenant.as_str(), Type::TEXT), (&Id(*endpoint.as_bytes()), Type::UUID)],
             )
@@ -131,7 +132,8 @@ impl Webhooks for PostgresStore {
         endpoint: EndpointId,
     ) -> Result<Option<EndpointBacklog>, ReadError> {
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 "SELECT cursor, head, oldest, retrying, dead FROM tidings.read_backlog($1, $2)",
                 &[(&tenant.as_str(), Type::TEXT), (&Id(*endpoint.as_bytes()), Type::UUID)],
             )
@@ -141,7 +143,8 @@ impl Webhooks for PostgresStore {
 
     async fn seq_at(&self, tenant: &TenantId, time: Timestamp) -> Result<Option<Seq>, ReadError> {
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 "SELECT tidings.read_seq_at($1, $2)",
                 &[(&tenant.as_str(), Type::TEXT), (&time.as_micros(), Type::INT8)],
             )
@@ -161,7 +164,8 @@ impl PostgresStore {
     ) -> Result<Vec<Endpoint>, Fault> {
         let of = |id: Option<EndpointId>| id.map(|id| Id(*id.as_bytes()));
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 concat!("SELECT ", endpoint_columns!(), " FROM tidings.read_endpoints($1, $2, $3, $4)"),
                 &[
                     (&tenant.as_str(), Type::TEXT),
@@ -184,7 +188,8 @@ impl PostgresStore {
         let below = query.before.map(|before| Id(*before.endpoint.as_bytes()));
         let n = query.before.map(|before| i64::try_from(before.n).unwrap_or(i64::MAX));
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 &format!("SELECT {ATTEMPT} FROM tidings.read_attempts($1, $2, $3, $4, $5, $6)"),
                 &[
                     (&tenant.as_str(), Type::TEXT),
@@ -208,7 +213,8 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<Vec<Delivery>, Fault> {
         let rows = self
-            .read(
+            .read_in(
+                tenant,
                 &format!("SELECT {DELIVERY} FROM tidings.read_deliveries($1, $2, $3, $4, $5)"),
                 &[
                     (&tenant.as_str(), Type::TEXT),

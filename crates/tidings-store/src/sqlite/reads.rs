@@ -158,15 +158,6 @@ impl Store for SqliteStore {
     }
 }
 
-/// Reads within a tenant, where it exists.
-pub(super) fn with<T>(
-    conn: &Connection,
-    id: &TenantId,
-    read: impl FnOnce(&Tenant) -> Result<T>,
-) -> Result<Option<T>> {
-    tenant::find(conn, id)?.map(|tenant| read(&tenant)).transpose()
-}
-
 fn events(conn: &Connection, tenant: &Tenant, after: Seq, limit: PageLimit) -> Result<EventPage> {
     let start = after.max(tenant.oldest.prev());
     let Collected { events, .. } = event_row::collect(

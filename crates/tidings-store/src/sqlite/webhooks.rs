@@ -12,7 +12,7 @@ use super::{
     column::{get_time, get_u64},
     delivery_row::{self, Owner},
     endpoint_row,
-    reads::{sql_limit, with},
+    reads::sql_limit,
     tenant::Tenant,
 };
 use crate::{AttemptQuery, DeliveryQuery, Dispatchable, EndpointBacklog, LoggedAttempt, ReadError, Webhooks};
@@ -20,13 +20,9 @@ use crate::{AttemptQuery, DeliveryQuery, Dispatchable, EndpointBacklog, LoggedAt
 #[async_trait]
 impl Webhooks for SqliteStore {
     async fn endpoint(&self, tenant: &TenantId, id: EndpointId) -> Result<Option<Endpoint>, ReadError> {
-        let name = tenant.clone();
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &name, |tenant| endpoint_row::find(conn, tenant.key, &tenant.id, id))
-            })
-            .await?;
+        let read =
+            move |conn: &Connection, tenant: &Tenant| endpoint_row::find(conn, tenant.key, &tenant.id, id);
+        let found = self.readers.read_in(tenant, read).await?;
         Ok(found.flatten().map(|stored| stored.endpoint))
     }
 
@@ -36,13 +32,11 @@ impl Webhooks for SqliteStore {
         after: Option<EndpointId>,
         limit: usize,
     ) -> Result<Vec<Endpoint>, ReadError> {
-        let (name, limit) = (tenant.clone(), sql_limit(limit));
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &name, |tenant| endpoint_row::list(conn, tenant.key, &tenant.id, after, limit))
-            })
-            .await?;
+        let limit = sql_limit(limit);
+        let read = move |conn: &Connection, tenant: &Tenant| {
+            endpoint_row::list(conn, tenant.key, &tenant.id, after, limit)
+        };
+        let found = self.readers.read_in(tenant, read).await?;
         Ok(found.unwrap_or_default().into_iter().map(|stored| stored.endpoint).collect())
     }
 
@@ -85,9 +79,8 @@ impl Webhooks for SqliteStore {
         tenant: &TenantId,
         query: AttemptQuery,
     ) -> Result<Vec<LoggedAttempt>, ReadError> {
-        let name = tenant.clone();
         let found =
-            self.readers.read(move |conn| with(conn, &name, |tenant| attempts(conn, tenant, query))).await?;
+            self.readers.read_in(tenant, move |conn, tenant| attempts(conn, tenant, query)).await?;
         Ok(found.unwrap_or_default())
     }
 
@@ -96,17 +89,13 @@ impl Webhooks for SqliteStore {
         tenant: &TenantId,
         endpoint: EndpointId,
     ) -> Result<Option<EndpointBacklog>, ReadError> {
-        let name = tenant.clone();
-        let found = self
-            .readers
-            .read(move |conn| with(conn, &name, |tenant| backlog(conn, tenant, endpoint)))
-            .await?;
+        let found =
+            self.readers.read_in(tenant, move |conn, tenant| backlog(conn, tenant, endpoint)).await?;
         Ok(found.flatten())
     }
 
     async fn seq_at(&self, tenant: &TenantId, time: Timestamp) -> Result<Option<Seq>, ReadError> {
-        let name = tenant.clone();
-        self.readers.read(move |conn| with(conn, &name, |tenant| seq_at(conn, tenant, time))).await
+        self.readers.read_in(tenant, move |conn, tenant| seq_at(conn, tenant, time)).await
     }
 }
 
@@ -118,17 +107,13 @@ impl SqliteStore {
         endpoint: EndpointId,
         read: impl FnOnce(&Connection, Owner) -> Result<Vec<T>> + Send + 'static,
     ) -> Result<Vec<T>, ReadError> {
-        let name = tenant.clone();
-        let found = self
-            .readers
-            .read(move |conn| {
-                with(conn, &name, |tenant| match endpoint_row::key_of(conn, tenant.key, endpoint)? {
-                    Some(key) => read(conn, (tenant.key, key)),
-                    None => Ok(Vec::new()),
-                })
-            })
-            .await?;
-        Ok(found.unwrap_or_default())
+        let read = move |conn: &Connection, tenant: &Tenant| {
+            match endpoint_row::key_of(conn, tenant.key, endpoint)? {
+                Some(key) => read(conn, (tenant.key, key)),
+                None => Ok(Vec::new()),
+            }
+        };
+        Ok(self.readers.read_in(tenant, read).await?.unwrap_or_default())
     }
 }
 

@@ -69,12 +69,45 @@ fn gone_disables_is_told_and_is_counted() {
     assert_eq!(events["events"][0]["type"], "webhook.disabled");
     assert_eq!(events["events"][0]["data"]["endpoint_id"], json!(id));
     assert_eq!(partner.delivered().len(), 1);
+    // It is not tried again, and nothing says that it would be.
+    let attempts = || {
+        let log = operator.get(&format!("/api/v1/webhooks/{id}/deliveries")).expect("answers").expect(200);
+        log.json()["deliveries"].as_array().expect("a list").clone()
+    };
+    wait::until_true("its attempt is in the log", PATIENCE, || attempts().len() == 1);
+    let attempt = attempts().remove(0);
+    assert_eq!((&attempt["status"], &attempt["failure"]), (&json!(410), &json!("gone")));
+    assert!(attempt.get("next_at").is_none(), "{attempt}");
     let metrics = || scrape(&server);
     wait::until_true("it is counted", PATIENCE, || {
         let text = metrics();
         text.contains("webhook_attempts_total{outcome=\"gone\"} 1")
             && text.contains("webhook_endpoints{state=\"disabled\"} 1")
     });
+}
+
+#[test]
+fn to_enable_from_now_passes_over_what_was_not_tried_and_leaves_what_was() {
+    let server = options().start();
+    server.tenant("acme");
+    let api = server.admin_for("acme");
+    let fails_once = |seq, before| if seq == 1 && before == 0 { Does::Say("500 No") } else { Does::Take };
+    let partner = Partner::doing(fails_once);
+    let id = endpoint(&api, &partner, json!({ "retries": ["3s"], "jitter": 0 }));
+    publish(&api, 1);
+    let post = |what: &str, body| {
+        let _ = api.post(&format!("/api/v1/webhooks/{id}/{what}"), &body).expect("answers").expect(200);
+    };
+    wait::until_true("it waits for its retry", PATIENCE, || shown(&api, &id)["backlog"]["retrying"] == 1);
+    post("pause", json!({}));
+    publish(&api, 3);
+    post("enable", json!({ "from": "now" }));
+    publish(&api, 1);
+    partner.wait_taken([1, 5], PATIENCE);
+    let mut taken = partner.taken();
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 5]);
+    partner.assert_ids_are_stable();
 }
 
 #[test]
