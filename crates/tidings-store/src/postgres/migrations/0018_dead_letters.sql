@@ -35,7 +35,7 @@ CREATE TRIGGER endpoint_moves BEFORE UPDATE OF spec ON tidings.endpoints
     EXECUTE FUNCTION tidings.endpoint_moves();
 
 -- Removes the dead letters of these tenants' endpoints that are too old, and the oldest of those that are too many; at most so
--- many rows.
+-- many rows. Counting looks at so many index entries in all; the endpoints come in any order, so that each has its turn.
 CREATE FUNCTION tidings.forget_dead_letters(p_now bigint, p_ids text[], p_lives integer[], p_age bigint, p_count bigint,
                                             p_max integer) RETURNS integer LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -48,6 +48,7 @@ DECLARE
     v_now bigint := coalesce(p_now, tidings.micros());
     v_left integer := p_max;
     v_rows integer;
+    v_looks bigint := 3000000;
     v_at bigint;
     v_seq bigint;
     hit record;
@@ -56,11 +57,20 @@ BEGIN
     FOR e IN
         SELECT o.tenant_id, o.life, o.id FROM unnest(p_ids, p_lives) AS x(id, life)
         JOIN tidings.endpoints o ON o.tenant_id = x.id AND o.life = x.life AND o.state < 3
+        ORDER BY random()
     LOOP
         EXIT WHEN v_left <= 0;
         v_at := v_now - p_age - 1;
         v_seq := 9223372036854775807;
-        IF p_count IS NOT NULL THEN
+        -- There are no more than their seqs reach.
+        IF v_looks > 0 AND p_count <= (
+            SELECT d.seq FROM tidings.deliveries d
+            WHERE d.tenant_id = e.tenant_id AND d.life = e.life AND d.endpoint = e.id AND d.dead ORDER BY d.seq DESC LIMIT 1
+        ) - (
+            SELECT d.seq FROM tidings.deliveries d
+            WHERE d.tenant_id = e.tenant_id AND d.life = e.life AND d.endpoint = e.id AND d.dead ORDER BY d.seq LIMIT 1
+        ) THEN
+            v_looks := v_looks - p_count;
             SELECT d.at, d.seq INTO hit FROM tidings.deliveries d
             WHERE d.tenant_id = e.tenant_id AND d.life = e.life AND d.endpoint = e.id AND d.dead
             ORDER BY d.at DESC, d.seq DESC OFFSET p_count LIMIT 1;
