@@ -79,8 +79,7 @@ impl Webhooks for SqliteStore {
         tenant: &TenantId,
         query: AttemptQuery,
     ) -> Result<Vec<LoggedAttempt>, ReadError> {
-        let found =
-            self.readers.read_in(tenant, move |conn, tenant| attempts(conn, tenant, query)).await?;
+        let found = self.readers.read_in(tenant, move |conn, tenant| attempts(conn, tenant, query)).await?;
         Ok(found.unwrap_or_default())
     }
 
@@ -89,8 +88,7 @@ impl Webhooks for SqliteStore {
         tenant: &TenantId,
         endpoint: EndpointId,
     ) -> Result<Option<EndpointBacklog>, ReadError> {
-        let found =
-            self.readers.read_in(tenant, move |conn, tenant| backlog(conn, tenant, endpoint)).await?;
+        let found = self.readers.read_in(tenant, move |conn, tenant| backlog(conn, tenant, endpoint)).await?;
         Ok(found.flatten())
     }
 
@@ -107,12 +105,12 @@ impl SqliteStore {
         endpoint: EndpointId,
         read: impl FnOnce(&Connection, Owner) -> Result<Vec<T>> + Send + 'static,
     ) -> Result<Vec<T>, ReadError> {
-        let read = move |conn: &Connection, tenant: &Tenant| {
-            match endpoint_row::key_of(conn, tenant.key, endpoint)? {
+        let read =
+            move |conn: &Connection, tenant: &Tenant| match endpoint_row::key_of(conn, tenant.key, endpoint)?
+            {
                 Some(key) => read(conn, (tenant.key, key)),
                 None => Ok(Vec::new()),
-            }
-        };
+            };
         Ok(self.readers.read_in(tenant, read).await?.unwrap_or_default())
     }
 }
