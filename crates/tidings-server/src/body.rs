@@ -256,7 +256,7 @@ fn unfit(mut path: String, message: &str) -> Problem {
 }
 
 fn too_deep(path: &str, max: usize) -> Problem {
-    invalid(path, format_args!("the JSON is nested deeper than {max} levels (limits.json_depth)"))
+    invalid(path, format_args!("the JSON is nested deeper than {max} levels (limits.json_depth, 64 at most)"))
         .with("limit", "limits.json_depth")
 }
 
@@ -392,7 +392,7 @@ mod tests {
             assert!(detail.contains(part), "{text}: {detail}");
         }
         let deep = format!("{{\"n\":1,\"data\":{}{}}}", "[".repeat(100), "]".repeat(100));
-        assert!(refused(&deep).1.contains("deeper than 64 levels (limits.json_depth)"));
+        assert!(refused(&deep).1.contains("deeper than 64 levels (limits.json_depth, 64 at most)"));
         let bottomless = format!("{{\"n\":{}", "[".repeat(200_000));
         assert_eq!(refused(&bottomless).0, Kind::InvalidBody);
     }

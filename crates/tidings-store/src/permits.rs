@@ -27,8 +27,15 @@ struct Shared {
     all_back: Notify,
 }
 
-/// Whose line it is; what concerns no tenant has one too.
-type Whose = Option<TenantId>;
+/// Whose line it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Whose {
+    Tenant(TenantId),
+    /// Whoever asks for a key of which it is not known yet whose it is.
+    Key,
+    /// The node itself.
+    Node,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,8 +53,8 @@ impl Permits {
         Self(Arc::new(Shared { state: Mutex::new(state), count, all_back: Notify::new() }))
     }
 
-    /// Waits for the tenant's turn. `None`: there are none any more.
-    pub(crate) async fn acquire(&self, tenant: Option<&TenantId>) -> Option<Permit> {
+    /// Waits for its turn. `None`: there are none any more.
+    pub(crate) async fn acquire(&self, whose: Whose) -> Option<Permit> {
         let granted = {
             let mut state = self.0.state.lock();
             if state.closed {
@@ -57,7 +64,7 @@ impl Permits {
                 state.free -= 1;
                 return Some(Permit(Some(Arc::clone(&self.0))));
             }
-            state.wait(tenant)
+            state.wait(whose)
         };
         granted.await.ok()
     }
@@ -74,31 +81,40 @@ impl Permits {
         while self.0.state.lock().free < self.0.count {
             self.0.all_back.notified().await;
         }
+        // For others who wait for the same.
+        self.0.all_back.notify_one();
     }
 }
 
 impl State {
-    fn wait(&mut self, tenant: Option<&TenantId>) -> oneshot::Receiver<Permit> {
+    fn wait(&mut self, whose: Whose) -> oneshot::Receiver<Permit> {
         let (sender, granted) = oneshot::channel();
-        let line = self.lines.entry(tenant.cloned()).or_default();
+        let line = self.lines.entry(whose.clone()).or_default();
         if line.is_empty() {
-            self.turns.push_back(tenant.cloned());
+            self.turns.push_back(whose);
         }
         line.push_back(sender);
         granted
     }
 
-    /// Whoever has waited longest in the line whose turn it is.
+    /// Whoever has waited longest in the line whose turn it is. Who has gone uses no turn of it.
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
-        let whose = self.turns.pop_front()?;
-        let line = self.lines.get_mut(&whose)?;
-        let next = line.pop_front();
-        if line.is_empty() {
-            self.lines.remove(&whose);
-        } else {
-            self.turns.push_back(whose);
+        loop {
+            let whose = self.turns.pop_front()?;
+            let line = self.lines.get_mut(&whose)?;
+            while line.front().is_some_and(oneshot::Sender::is_closed) {
+                line.pop_front();
+            }
+            let next = line.pop_front();
+            if line.is_empty() {
+                self.lines.remove(&whose);
+            } else {
+                self.turns.push_back(whose);
+            }
+            if next.is_some() {
+                return next;
+            }
         }
-        next
     }
 }
 
@@ -136,14 +152,14 @@ mod tests {
         waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn tenant(name: &str) -> TenantId {
-        TenantId::new(name).expect("valid")
+    fn tenant(name: &str) -> Whose {
+        Whose::Tenant(TenantId::new(name).expect("valid"))
     }
 
     /// Callers in their order, each of whom waits.
-    fn wait_for<'a>(permits: &'a Permits, tenants: &'a [TenantId]) -> Vec<Waiting<'a>> {
+    fn wait_for<'a>(permits: &'a Permits, whose: &[Whose]) -> Vec<Waiting<'a>> {
         let mut all: Vec<Waiting<'a>> =
-            tenants.iter().map(|tenant| Box::pin(permits.acquire(Some(tenant))) as Waiting<'a>).collect();
+            whose.iter().map(|whose| Box::pin(permits.acquire(whose.clone())) as Waiting<'a>).collect();
         for waiting in &mut all {
             assert!(poll(waiting).is_pending());
         }
@@ -169,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn each_tenants_line_has_its_turn() {
         let permits = Permits::new(1);
-        let held = permits.acquire(None).await.expect("it is free");
+        let held = permits.acquire(Whose::Node).await.expect("it is free");
         let (flood, quiet, other) = (tenant("flood"), tenant("quiet"), tenant("other"));
         let tenants = [&flood, &flood, &flood, &flood, &quiet, &other, &quiet].map(Clone::clone);
         let mut all = wait_for(&permits, &tenants);
@@ -180,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_gone_keeps_nobody_waiting_and_no_permit() {
         let permits = Permits::new(1);
-        let held = permits.acquire(None).await.expect("it is free");
+        let held = permits.acquire(Whose::Node).await.expect("it is free");
         let tenants = [tenant("a"), tenant("b"), tenant("c")];
         let mut all = wait_for(&permits, &tenants);
         // One goes before it is given the permit, one with the permit given and not taken.
@@ -192,16 +208,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_gone_uses_no_turn_of_its_line() {
+        let permits = Permits::new(1);
+        let held = permits.acquire(Whose::Node).await.expect("it is free");
+        let (flood, quiet) = (tenant("flood"), tenant("quiet"));
+        let callers = [&flood, &flood, &flood, &quiet, &quiet, &quiet].map(Clone::clone);
+        let mut all = wait_for(&permits, &callers);
+        drop(all.drain(..2));
+        assert_eq!(order(held, &mut all), [0, 1, 2, 3], "the flood's last goes first: it is its turn");
+        assert!(permits.0.state.lock().lines.is_empty());
+    }
+
+    #[tokio::test]
     async fn closing_waits_for_those_that_are_out_and_for_nobody_else() {
         let permits = Permits::new(1);
-        let held = permits.acquire(None).await.expect("it is free");
+        let held = permits.acquire(Whose::Node).await.expect("it is free");
         let tenants = [tenant("a")];
         let mut all = wait_for(&permits, &tenants);
         let mut closing = pin!(permits.close());
         let mut context = Context::from_waker(Waker::noop());
         assert!(closing.as_mut().poll(&mut context).is_pending());
         assert!(matches!(poll(&mut all[0]), Poll::Ready(None)));
-        assert!(permits.acquire(None).await.is_none());
+        assert!(permits.acquire(Whose::Node).await.is_none());
         drop(held);
         assert!(closing.as_mut().poll(&mut context).is_ready());
     }

@@ -157,7 +157,8 @@ impl Dispatcher {
         }
         let route = Route::new(endpoint, &shared.connector.policy(), &*shared.secrets, &config)?;
         let message = sample::message(endpoint, shared.clock.now(), &*shared.entropy);
-        let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
+        let attempt =
+            route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &config, &message).await;
         shared.stats.attempted(attempt.failure);
         Ok(attempt)
     }

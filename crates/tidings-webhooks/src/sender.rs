@@ -41,8 +41,8 @@ use pool::Pool;
 /// Bounds of the connections that are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderConfig {
-    /// Open at once to one host (scheme, name and port). Beyond it, sending is [`Busy`], and for a tenant whose requests have as many
-    /// of them as are left.
+    /// Open at once to one host (scheme, name and port). Beyond it, sending is [`Busy`], and over HTTP/1.1 for a tenant whose
+    /// requests have as many of them as are left.
     pub per_host_max: usize,
     /// Open at once to all. Beyond it idle ones are closed, and where there are none, sending is [`Busy`].
     pub connections_max: usize,

@@ -30,8 +30,9 @@ pub(super) async fn limit(State(app): State<App>, mut request: Request, next: Ne
         }
     }
     let response = next.run(request).await;
-    // By a limit of its user, its tenant or its key. Such an answer is held back, so that nobody asks at will.
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+    // By a limit of its user, its tenant or its key. Such an answer is held back, so that nobody asks at will; where it is not, it costs.
+    let is_held_back = app.settings().get().limits.refusal_delay.0.is_some();
+    if is_held_back && response.status() == StatusCode::TOO_MANY_REQUESTS {
         addresses.begun_nothing(client);
     }
     response

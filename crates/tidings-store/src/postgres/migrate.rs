@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0016_bounds.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0017_pausing.sql"), compatible_from: 1 },
     Migration { sql: include_str!("migrations/0018_dead_letters.sql"), compatible_from: 1 },
+    Migration { sql: include_str!("migrations/0019_died.sql"), compatible_from: 1 },
 ];
 
 /// Ours among the advisory locks of the database ("tidings").

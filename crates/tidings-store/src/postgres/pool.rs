@@ -16,7 +16,6 @@ use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool as Connections, PoolError,
     RecyclingMethod, Runtime, Timeouts,
 };
-use tidings_core::TenantId;
 use tokio_postgres::{
     Error, Row,
     error::SqlState,
@@ -28,7 +27,10 @@ use super::{
     fault::{Fault, told},
     url::{OWN_SESSION, Target},
 };
-use crate::{OpenError, permits::Permits};
+use crate::{
+    OpenError,
+    permits::{Permits, Whose},
+};
 
 /// Between two tries for a connection where the database gives no more of them.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -145,15 +147,15 @@ impl Pool {
         self.query_on(connection, sql, parameters, self.timeout).await
     }
 
-    /// The same when it is the tenant's turn, for which it waits no longer than for a connection.
+    /// The same when it is its turn, for which it waits no longer than for a connection.
     pub(super) async fn query_in_turn(
         &self,
-        tenant: Option<&TenantId>,
+        whose: Whose,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Fault> {
         let unsent = || Fault::Unsent(format!("no connection within {:?}", self.patience));
-        let permit = tokio::time::timeout(self.patience, self.permits.acquire(tenant)).await;
+        let permit = tokio::time::timeout(self.patience, self.permits.acquire(whose)).await;
         let _permit = permit.map_err(|_| unsent())?;
         self.query(sql, parameters).await
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Batch, Cluster, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState,
-    PageLimit, QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState, Webhooks,
+    PageLimit, QueueStats, ReadError, Revocation, Store, TenantRecord, TenantState, Webhooks, permits::Whose,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -209,7 +209,8 @@ impl Store for PostgresStore {
     async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError> {
         let id = Id(*id.as_bytes());
         let rows = self
-            .read(
+            .read_for(
+                Whose::Key,
                 // A deleted tenant's keys are gone although their rows may still be there.
                 "SELECT k.id, k.name, k.hash, k.grant_json, k.created_at, k.expires_at, k.revoked_at
                  FROM tidings.keys k
@@ -273,7 +274,7 @@ struct Found {
 
 impl PostgresStore {
     pub(super) async fn read(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
-        self.read_for(None, sql, parameters).await
+        self.read_for(Whose::Node, sql, parameters).await
     }
 
     /// The same within a tenant, when it is the tenant's turn.
@@ -283,18 +284,18 @@ impl PostgresStore {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Fault> {
-        self.read_for(Some(tenant), sql, parameters).await
+        self.read_for(Whose::Tenant(tenant.clone()), sql, parameters).await
     }
 
     /// A read that the connection lost is asked again, once: it changes nothing. One that took too long is not.
     async fn read_for(
         &self,
-        tenant: Option<&TenantId>,
+        whose: Whose,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Fault> {
-        match self.0.pool.query_in_turn(tenant, sql, parameters).await {
-            Err(fault) if fault.is_passing() => self.0.pool.query_in_turn(tenant, sql, parameters).await,
+        match self.0.pool.query_in_turn(whose.clone(), sql, parameters).await {
+            Err(fault) if fault.is_passing() => self.0.pool.query_in_turn(whose, sql, parameters).await,
             result => result,
         }
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     OpenError, ReadError,
-    permits::{Permit, Permits},
+    permits::{Permit, Permits, Whose},
 };
 
 #[derive(Debug, Clone)]
@@ -29,12 +29,12 @@ impl Readers {
         Ok(Self { idle: Arc::new(Mutex::new(idle)), permits })
     }
 
-    /// Runs `read` in one read transaction on a blocking thread; waits for a free connection.
+    /// Runs `read` in one read transaction on a blocking thread; waits for a free connection when it is the node's turn.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.read_for(None, read).await
+        self.read_for(Whose::Node, read).await
     }
 
     /// The same within a tenant, where it exists, when it is the tenant's turn.
@@ -46,16 +46,16 @@ impl Readers {
         let id = tenant.clone();
         let read =
             move |conn: &Connection| tenant::find(conn, &id)?.map(|tenant| read(conn, &tenant)).transpose();
-        self.read_for(Some(tenant), read).await
+        self.read_for(Whose::Tenant(tenant.clone()), read).await
     }
 
-    async fn read_for<T: Send + 'static>(
+    pub(super) async fn read_for<T: Send + 'static>(
         &self,
-        tenant: Option<&TenantId>,
+        whose: Whose,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let closed = || ReadError::Unavailable("the store is closed".into());
-        let permit = self.permits.acquire(tenant).await.ok_or_else(closed)?;
+        let permit = self.permits.acquire(whose).await.ok_or_else(closed)?;
         // Both go on with the blocking thread, which outlives a caller that gives up.
         let lent = Lent::take(Arc::clone(&self.idle), permit);
         let done = tokio::task::spawn_blocking(move || {

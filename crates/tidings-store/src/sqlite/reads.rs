@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Batch, CommitError, Committed, EventPage, Import, JobPage, JobQuery, KeyRecord, LogState, PageLimit,
-    QueueStats, ReadError, Revocation, Store, TenantRecord, Webhooks,
+    QueueStats, ReadError, Revocation, Store, TenantRecord, Webhooks, permits::Whose,
 };
 
 /// Rows that one page of jobs looks at in search of those that match.
@@ -137,7 +137,7 @@ impl Store for SqliteStore {
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<KeyRecord>, ReadError> {
-        self.readers.read(move |conn| key(conn, id)).await
+        self.readers.read_for(Whose::Key, move |conn| key(conn, id)).await
     }
 
     async fn keys(

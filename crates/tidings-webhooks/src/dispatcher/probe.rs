@@ -17,7 +17,7 @@ pub(super) async fn try_once(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>) {
     };
     let Some(message) = owed else { return };
     let at = shared.clock.now();
-    let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
+    let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &config, &message).await;
     shared.stats.attempted(attempt.failure);
     let back = attempt.failure.is_none();
     let mut report = Report::new(endpoint.id, endpoint.generation);

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{DispatcherConfig, cloud_events, trace};
 use crate::{
-    sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp, Timeouts},
+    sender::{Attempt, Destination, HeaderTemplate, Request, Sender, Stamp},
     signing::{SigningKey, sign},
 };
 
@@ -34,7 +34,8 @@ pub(super) struct Route {
     destination: Option<Arc<Destination>>,
     template: HeaderTemplate,
     keys: Vec<(SigningKey, Option<Timestamp>)>,
-    timeouts: Timeouts,
+    /// The endpoint's own, for a whole attempt.
+    timeout: Option<Duration>,
 }
 
 /// An endpoint has no secret that opens: nothing is sent to it unsigned.
@@ -105,7 +106,7 @@ impl Route {
             destination,
             template: HeaderTemplate::new(config.version, HeaderValue::from_static(JSON), &spec.headers),
             keys,
-            timeouts: config.timeouts(spec.timeout),
+            timeout: spec.timeout,
         })
     }
 
@@ -115,13 +116,14 @@ impl Route {
         &self,
         sender: &Sender,
         (clock, entropy): (&dyn Clock, &dyn Entropy),
+        config: &DispatcherConfig,
         message: &Message,
     ) -> Attempt {
         const PAUSE: Duration = Duration::from_millis(100);
         let Some(destination) = &self.destination else { return refused(message) };
         loop {
             let headers = self.headers(message, clock.now(), &trace::begin(entropy));
-            let (body, timeouts) = (message.body.clone(), self.timeouts);
+            let (body, timeouts) = (message.body.clone(), config.timeouts(self.timeout));
             match sender.send(Request { tenant: &self.tenant, destination, headers, body, timeouts }).await {
                 Ok(attempt) => return attempt,
                 Err(_busy) => tokio::time::sleep(PAUSE).await,

@@ -3,9 +3,6 @@
 ALTER TABLE tidings.deliveries ADD COLUMN format smallint NOT NULL DEFAULT 0;  -- of the body: 0 standard, 1 cloudevents, 2 cloudevents-binary
 ALTER TABLE tidings.endpoints ADD COLUMN quiet_until bigint;
 
--- Oldest first, as they go.
-CREATE INDEX deliveries_died ON tidings.deliveries (tenant_id, life, endpoint, at, seq) WHERE dead;
-
 -- What a body is that was stored without its format: those that wrap the data begin in one way.
 CREATE FUNCTION tidings.format_of(p_body bytea, p_seq bigint, p_event uuid) RETURNS smallint LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -17,8 +14,6 @@ AS $$
                                  'UTF8') IN substr(p_body, 1, 120)) = 1 THEN 1
         ELSE 2 END::smallint
 $$;
-UPDATE tidings.deliveries d SET format = tidings.format_of(d.body, d.seq, d.event_id)
-WHERE tidings.format_of(d.body, d.seq, d.event_id) <> 0;
 
 -- What one receiver asked for is nothing to another: a new URL is not left alone.
 CREATE FUNCTION tidings.endpoint_moves() RETURNS trigger LANGUAGE plpgsql

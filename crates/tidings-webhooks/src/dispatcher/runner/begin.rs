@@ -199,7 +199,8 @@ impl Runner {
         self.under_way.push(Box::pin(async move {
             let message =
                 if kind == Kind::Retry { resend::fitted(&shared, &endpoint, message).await } else { message };
-            let attempt = route.attempt(&shared.sender, (&*shared.clock, &*shared.entropy), &message).await;
+            let (config, world) = (shared.config.load_full(), (&*shared.clock, &*shared.entropy));
+            let attempt = route.attempt(&shared.sender, world, &config, &message).await;
             drop(slot);
             Happened::Tried(Box::new(Tried { kind, message, number, at: now, attempt }))
         }));

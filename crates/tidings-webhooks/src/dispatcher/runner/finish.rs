@@ -22,7 +22,10 @@ impl Runner {
         self.shared.stats.attempted(attempt.failure);
         if let Some(until) = verdict.quiet_until {
             self.quiet_until = self.quiet_until.max(Some(until));
-            self.ledger.quiet(until);
+            // Of one that is another now, it may be that its URL is: what the old one's receiver asked for is kept here alone.
+            if self.closing != Some(Over::Changed) {
+                self.ledger.quiet(until);
+            }
         }
         let next_at = match verdict.next {
             // The endpoint is disabled: nothing follows by itself.

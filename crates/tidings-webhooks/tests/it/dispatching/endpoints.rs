@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidings_core::{
     Rate,
-    webhook::{DisabledReason, EndpointState, Resume},
+    webhook::{AttemptFailure, DisabledReason, EndpointState, Resume},
 };
 use tidings_store::EndpointChange;
 use tidings_webhooks::dispatcher::DispatcherConfig;
@@ -23,6 +23,7 @@ on_both_stores! {
     a_range_is_sent_again_under_the_same_ids,
     a_sample_is_sent_at_once_and_logged_nowhere,
     a_probe_undoes_no_change_that_was_made_meanwhile,
+    timeouts_that_are_reloaded_hold_from_the_next_attempt_on,
     failures_far_apart_disable_nothing,
 }
 
@@ -153,6 +154,18 @@ async fn a_probe_undoes_no_change_that_was_made_meanwhile(on: On) {
     works.until("it is counted", async || works.dispatcher.stats().paused == 1).await;
     assert_eq!(works.stored(id).await.state.name(), tidings_core::webhook::StateName::Paused);
     assert_eq!(partner.messages().len(), 2);
+}
+
+async fn timeouts_that_are_reloaded_hold_from_the_next_attempt_on(on: On) {
+    let long = DispatcherConfig { timeout: Duration::from_mins(5), ..DispatcherConfig::default() };
+    let works = Works::open(on, long.clone()).await;
+    let partner = Partner::doing(|_, _| Does::Hang);
+    let id = works.endpoint(spec(&partner.url())).await;
+    works.until("it is there", async || works.dispatcher.stats().active == 1).await;
+    works.dispatcher.configure(DispatcherConfig { timeout: Duration::from_millis(200), ..long });
+    works.publish("note.created", 1).await;
+    works.until("an attempt ran out", async || !works.attempts(id).await.is_empty()).await;
+    assert_eq!(works.attempts(id).await[0].failure, Some(AttemptFailure::Timeout));
 }
 
 async fn failures_far_apart_disable_nothing(on: On) {
