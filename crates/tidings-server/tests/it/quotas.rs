@@ -368,7 +368,7 @@ async fn an_attempt_that_another_limit_refuses_costs_its_address_nothing() {
         "limits.upgrades_per_ip=5/s",
         "limits.connections_per_ip=2",
         "limits.requests_per_tenant=2/s",
-        "limits.refusal_delay=off",
+        "limits.refusal_delay=1ms",
     ])
     .await;
     let attempt = async |who: &As| {
