@@ -86,11 +86,11 @@ class Site:
             cwd=work, check=True, capture_output=True, text=True).stdout.strip()
         self.start_nginx()
 
-    def run(self, command: list[str], log: str) -> subprocess.Popen:
+    def run(self, command: list[str], log: str, stop=signal.SIGKILL) -> subprocess.Popen:
         process = subprocess.Popen(command, cwd=self.work, stdin=subprocess.DEVNULL,
                                    stdout=open(self.work / log, "ab"), stderr=subprocess.STDOUT)
         self.programs.callback(process.wait)
-        self.programs.callback(process.kill)
+        self.programs.callback(process.send_signal, stop)
         return process
 
     def start_tidings(self, data="data") -> None:
@@ -139,7 +139,8 @@ class Site:
         (self.work / "nginx.conf").write_text(
             f"user root; daemon off; pid {self.work}/pid; error_log stderr;\nevents {{ worker_connections 4096; }}\n"
             f"http {{ {self.more} {paths} include {self.work}/site.conf; }}\n")
-        self.run(["nginx", "-c", str(self.work / "nginx.conf")], "nginx.log")
+        # Killed, it would leave its workers behind.
+        self.run(["nginx", "-c", str(self.work / "nginx.conf")], "nginx.log", signal.SIGTERM)
         eventually("nginx listens", lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True)
 
     def wire(self, source: str) -> socket.socket:
