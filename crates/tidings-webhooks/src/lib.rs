@@ -6,4 +6,5 @@
 
 pub mod dispatcher;
 pub mod sender;
+mod shares;
 pub mod signing;

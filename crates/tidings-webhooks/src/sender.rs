@@ -27,7 +27,7 @@ mod http1;
 mod http2;
 mod permit;
 mod pool;
-mod shares;
+mod using;
 
 pub use attempt::{Attempt, RetryAfter};
 pub use destination::{Destination, DestinationError};

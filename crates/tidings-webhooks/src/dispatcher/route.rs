@@ -110,8 +110,7 @@ impl Route {
         })
     }
 
-    /// One attempt, which waits where as many connections are open as there may be: of its host for those of its own tenant at most, each
-    /// of which ends within its timeout.
+    /// One attempt, which waits where as many connections are open as there may be, or as its tenant may have of its host.
     pub(super) async fn attempt(
         &self,
         sender: &Sender,

@@ -1,41 +1,29 @@
 //! How many attempts are under way on this node, and whose.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tidings_core::TenantId;
 use tokio::sync::Notify;
 
-/// The attempts that may be under way at once.
-///
-/// A tenant gets another slot only while it has fewer than are free. So one that takes all it can get has half of them,
-/// two have a third each, and there is always room for one that has none: receivers that hang cost their own tenant.
+use crate::shares::Shares;
+
+/// The attempts that may be under way at once, which tenants [share](Shares): receivers that hang cost their own tenant.
 /// Attempts that are no first ones have at most a quarter, and of that a tenant has its share by the same rule.
 #[derive(Debug)]
 pub(super) struct Slots {
+    max: usize,
     again_max: usize,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    free: usize,
-    /// Taken by attempts that are no first ones.
-    again: usize,
-    taken: HashMap<TenantId, Taken, RandomState>,
+    all: Shares,
+    /// Of these, those of attempts that are no first ones.
+    again: Shares,
     /// Who was refused, in order. Beyond [`Slots::WAITING_MAX`] nobody is added: who is refused looks again by itself.
     waiting: VecDeque<Arc<Notify>>,
-}
-
-/// By one tenant.
-#[derive(Debug, Clone, Copy, Default)]
-struct Taken {
-    all: usize,
-    again: usize,
 }
 
 /// An attempt that is under way, until it is dropped.
@@ -52,26 +40,21 @@ impl Slots {
     const TOLD: usize = 4;
 
     pub(super) fn new(max: usize) -> Arc<Self> {
-        let state = State { free: max, again: 0, taken: HashMap::default(), waiting: VecDeque::new() };
-        Arc::new(Self { again_max: (max / 4).max(1), state: Mutex::new(state) })
+        Arc::new(Self { max, again_max: (max / 4).max(1), state: Mutex::default() })
     }
 
     /// A slot, or `bell` rings when it may be worth asking again.
     pub(super) fn take(self: &Arc<Self>, tenant: &TenantId, again: bool, bell: &Arc<Notify>) -> Option<Slot> {
         let mut state = self.state.lock();
-        let has = state.taken.get(tenant).copied().unwrap_or_default();
-        if has.all >= state.free || (again && has.again >= self.again_max - state.again) {
+        if !state.all.admit(tenant, self.max) || (again && !state.again.admit(tenant, self.again_max)) {
             if state.waiting.len() < Self::WAITING_MAX {
                 state.waiting.push_back(Arc::clone(bell));
             }
             return None;
         }
-        state.free -= 1;
-        state.again += usize::from(again);
-        let has = Taken { all: has.all + 1, again: has.again + usize::from(again) };
-        match state.taken.get_mut(tenant) {
-            Some(taken) => *taken = has,
-            None => drop(state.taken.insert(tenant.clone(), has)),
+        state.all.enter(tenant);
+        if again {
+            state.again.enter(tenant);
         }
         drop(state);
         Some(Slot { slots: Arc::clone(self), tenant: tenant.clone(), again })
@@ -79,7 +62,7 @@ impl Slots {
 
     /// How many are taken.
     pub(super) fn taken(&self) -> usize {
-        self.state.lock().taken.values().map(|taken| taken.all).sum()
+        self.state.lock().all.taken()
     }
 }
 
@@ -87,14 +70,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let told = {
             let mut state = self.slots.state.lock();
-            state.free += 1;
-            state.again -= usize::from(self.again);
-            if let Some(taken) = state.taken.get_mut(&self.tenant) {
-                taken.all -= 1;
-                taken.again -= usize::from(self.again);
-                if taken.all == 0 {
-                    state.taken.remove(&self.tenant);
-                }
+            state.all.leave(&self.tenant);
+            if self.again {
+                state.again.leave(&self.tenant);
             }
             let told = state.waiting.len().min(Slots::TOLD);
             state.waiting.drain(..told).collect::<smallvec::SmallVec<[_; Slots::TOLD]>>()

@@ -13,7 +13,7 @@ use super::{
     http2::{self, Http2},
     permit::Permit,
     pool::Found,
-    shares::Using,
+    using::Using,
 };
 
 /// And whether it had been kept.

@@ -11,8 +11,9 @@ use super::{
     http1::Http1,
     http2::{Http2, Stream},
     permit::Permit,
-    shares::{Shares, Using},
+    using::Using,
 };
+use crate::shares::Shares;
 
 /// The connections that are open, counted by host. One lock, held for a look-up; nothing is closed under it.
 pub(super) struct Pool {
@@ -32,6 +33,7 @@ struct Host {
     idle: Vec<Idle>,
     shared: Vec<Arc<Http2>>,
     open: usize,
+    /// Requests that have a connection to themselves, or are making one.
     shares: Shares,
 }
 
@@ -212,7 +214,7 @@ impl Hosts {
     fn change(&mut self, key: &Key, change: impl FnOnce(&mut Host)) {
         let Some(host) = self.by_key.get_mut(key) else { return };
         change(host);
-        if host.open == 0 && host.shares.is_empty() {
+        if host.open == 0 && host.shares.taken() == 0 {
             self.by_key.remove(key);
         }
     }

@@ -1,29 +1,25 @@
-//! Whose requests have a host's connections.
-
-use std::sync::Arc;
+//! What several tenants share of a bounded number.
 
 use foldhash::HashMap;
 use tidings_core::TenantId;
 
-use super::{destination::Key, pool::Pool};
-
-/// The requests that have one of a host's connections to themselves, or are making one.
+/// How many of it are taken, and by whom.
 ///
 /// A tenant gets another only while it has fewer than are left: so one that takes all that it can get has half of them, two have a
 /// quarter of them left for the others, and it takes several greedy ones (nine, of 256) to leave nothing.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     all: usize,
     by_tenant: HashMap<TenantId, usize>,
 }
 
 impl Shares {
-    pub(super) fn admit(&self, tenant: &TenantId, max: usize) -> bool {
+    pub(crate) fn admit(&self, tenant: &TenantId, max: usize) -> bool {
         let has = self.by_tenant.get(tenant).copied().unwrap_or_default();
         has < max.saturating_sub(self.all)
     }
 
-    pub(super) fn enter(&mut self, tenant: &TenantId) {
+    pub(crate) fn enter(&mut self, tenant: &TenantId) {
         self.all += 1;
         match self.by_tenant.get_mut(tenant) {
             Some(has) => *has += 1,
@@ -31,7 +27,7 @@ impl Shares {
         }
     }
 
-    pub(super) fn leave(&mut self, tenant: &TenantId) {
+    pub(crate) fn leave(&mut self, tenant: &TenantId) {
         self.all -= 1;
         if let Some(has) = self.by_tenant.get_mut(tenant) {
             *has -= 1;
@@ -41,28 +37,9 @@ impl Shares {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.all == 0
-    }
-}
-
-/// A request's part in its tenant's share, until it is dropped: never under the pool's lock, which it takes.
-#[derive(Debug)]
-pub(super) struct Using<'a> {
-    pool: &'a Pool,
-    key: &'a Key,
-    tenant: &'a TenantId,
-}
-
-impl<'a> Using<'a> {
-    pub(super) fn new(pool: &'a Arc<Pool>, key: &'a Key, tenant: &'a TenantId) -> Self {
-        Self { pool, key, tenant }
-    }
-}
-
-impl Drop for Using<'_> {
-    fn drop(&mut self) {
-        self.pool.leave(self.key, self.tenant);
+    /// How many are taken.
+    pub(crate) const fn taken(&self) -> usize {
+        self.all
     }
 }
 
@@ -86,6 +63,6 @@ mod tests {
         for (tenant, count) in tenants.iter().zip([6, 3, 2]) {
             (0..count).for_each(|_| shares.leave(tenant));
         }
-        assert!(shares.is_empty() && shares.by_tenant.is_empty());
+        assert!(shares.taken() == 0 && shares.by_tenant.is_empty());
     }
 }
