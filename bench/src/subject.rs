@@ -1,5 +1,5 @@
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use tidings_testkit::socket;
 
 use crate::{
     child::Child,
@@ -160,7 +161,7 @@ fn publish_once(target: &Target) -> anyhow::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(&target.publish(br#"{"first":true}"#))?;
     let mut answer = [0; 4_096];
-    let len = stream.read(&mut answer)?;
+    let len = socket::read(&mut stream, &mut answer)?;
     if !answer[..len].starts_with(b"HTTP/1.1 201") {
         bail!("the server answered {}", String::from_utf8_lossy(&answer[..len]));
     }

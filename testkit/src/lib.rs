@@ -4,7 +4,8 @@
 //!   temporary folders. Each can be killed, paused and started again; dropping one ends it and removes its folder.
 //! - [`Proxy`] stands before any of them and cuts, stalls or delays; [`Netns`] is a network of its own.
 //! - [`Certificates`] are a server's, by an authority that only the test knows.
-//! - [`Port`] is a port that no other test takes, [`wait`] polls up to a deadline.
+//! - [`Port`] is a port that no other test takes, [`wait`] polls up to a deadline,
+//!   [`socket`] reads on when the process was stopped.
 //!
 //! Whatever happens to the test's process, its children end with it: the kernel tells them
 //! (`PR_SET_PDEATHSIG`), so a value in a `static` needs no drop. A program that is missing is a panic that
@@ -20,6 +21,7 @@ mod process;
 mod program;
 mod proxy;
 mod redis;
+pub mod socket;
 pub mod wait;
 
 pub use certificates::Certificates;

@@ -33,7 +33,7 @@ pub mod stream;
 pub mod wire;
 pub mod ws;
 
-pub use tidings_testkit::wait;
+pub use tidings_testkit::{socket, wait};
 
 pub use follower::{Follower, Transport};
 pub use http::{Api, Reply, Session};

@@ -1,12 +1,13 @@
 //! A TCP connection that is read up to deadlines.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, Socket, Type};
+use tidings_testkit::socket;
 
 /// A connection, with what was read and not yet taken.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Wire {
             self.taken = 0;
         }
         let mut chunk = [0; 16 * 1024];
-        match self.stream.read(&mut chunk) {
+        match socket::read(&self.stream, &mut chunk) {
             Ok(n) => {
                 self.buffer.extend_from_slice(&chunk[..n]);
                 Ok(n > 0)

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{
+    await_ready,
     clock::Ticker,
     latency::Latencies,
     subscriber::{Drained, Sink, Subscriber},
@@ -83,7 +84,7 @@ impl Crowd {
                 crowd.subscribers.push(Subscriber::new(stream, transport, target.dialect));
                 waiting.push(token);
             }
-            poll.poll(&mut events, Some(Duration::from_millis(100)))?;
+            await_ready(poll, &mut events, Some(Duration::from_millis(100)))?;
             for event in &events {
                 crowd.ready(event, 0, None);
             }
@@ -148,7 +149,7 @@ impl Crowd {
             if left.is_zero() {
                 return Ok(());
             }
-            poll.poll(&mut events, Some(left.min(Duration::from_millis(100))))?;
+            await_ready(poll, &mut events, Some(left.min(Duration::from_millis(100))))?;
             for event in &events {
                 self.ready(event, Ticker::BASE, None);
             }

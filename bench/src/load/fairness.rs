@@ -4,7 +4,7 @@ mod cycles;
 mod flood;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -13,10 +13,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use mio::{Events, Poll};
 use serde::Serialize;
+use tidings_testkit::socket;
 
 use self::cycles::Cycles;
 pub use self::flood::{Answers, FloodLoad, FloodReport};
 use super::{
+    await_ready,
     clock::Ticker,
     crowd::Crowd,
     fanout::OFFERED_MIN,
@@ -217,7 +219,7 @@ impl Quiet {
     fn turn(&mut self, wait: Duration) -> anyhow::Result<()> {
         let mut events = self.events.take().context("a turn is taken by itself")?;
         let wait = if self.crowd.has_more() { Duration::ZERO } else { wait };
-        self.poll.poll(&mut events, Some(wait))?;
+        await_ready(&mut self.poll, &mut events, Some(wait))?;
         let now_us = self.clock.now_us();
         let counts = self.measuring;
         for event in &events {
@@ -290,7 +292,7 @@ fn make_endpoint(target: &Target, receiver: SocketAddr) -> anyhow::Result<()> {
     let body = format!(r#"{{"url":"http://{receiver}/hook","filter":{{"types":["bench.message"]}}}}"#);
     stream.write_all(&target.post("/api/v1/webhooks", body.as_bytes()))?;
     let mut answer = [0; 4_096];
-    let len = stream.read(&mut answer)?;
+    let len = socket::read(&mut stream, &mut answer)?;
     if !answer[..len].starts_with(b"HTTP/1.1 201") {
         bail!("making an endpoint was answered {}", String::from_utf8_lossy(&answer[..len]));
     }

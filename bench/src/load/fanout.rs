@@ -5,6 +5,7 @@ use mio::{Events, Poll};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    await_ready,
     clock::Ticker,
     crowd::{Crowd, check_descriptors},
     latency::{Latencies, LatencySummary},
@@ -205,7 +206,7 @@ impl Run<'_> {
 
     fn turn(&mut self, events: &mut Events, wait: Duration) -> anyhow::Result<()> {
         let wait = if self.crowd.has_more() { Duration::ZERO } else { wait };
-        self.poll.poll(events, Some(wait))?;
+        await_ready(&mut self.poll, events, Some(wait))?;
         let now_us = self.clock.now_us();
         let first_publisher = self.load.subscribers;
         let Self { publishers, crowd, meter, .. } = self;

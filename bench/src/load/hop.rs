@@ -11,6 +11,7 @@ use mio::{Events, Poll};
 use serde::Serialize;
 
 use super::{
+    await_ready,
     clock::Ticker,
     crowd::Crowd,
     fanout::OFFERED_MIN,
@@ -121,7 +122,7 @@ fn listen(
     let mut events = Events::with_capacity(16);
     while !signals.ended.load(Ordering::Acquire) {
         let wait = if heard.crowd.has_more() { Duration::ZERO } else { Duration::from_millis(20) };
-        poll.poll(&mut events, Some(wait))?;
+        await_ready(&mut poll, &mut events, Some(wait))?;
         let now_us = clock.now_us();
         let Heard { at_us, latencies, crowd } = &mut heard;
         let measuring = signals.measuring.load(Ordering::Relaxed);
@@ -157,7 +158,11 @@ fn publish(load: &HopLoad, clock: Ticker, signals: &Signals) -> anyhow::Result<P
             if pump {
                 publishers.pump(clock, false)?;
             }
-            poll.poll(&mut events, Some(publishers.wait(clock.now_us()).min(Duration::from_millis(20))))?;
+            await_ready(
+                &mut poll,
+                &mut events,
+                Some(publishers.wait(clock.now_us()).min(Duration::from_millis(20))),
+            )?;
             for event in &events {
                 publishers.ready(event, clock.now_us(), None)?;
             }

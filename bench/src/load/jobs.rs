@@ -5,6 +5,7 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    await_ready,
     clock::Ticker,
     crowd::{Crowd, connect},
     http::{Answer, HttpConnection, Refusal},
@@ -321,7 +322,7 @@ impl Run<'_> {
     fn turn(&mut self, events: &mut Events) -> anyhow::Result<()> {
         self.pump()?;
         let wait = if self.crowd.has_more() { Duration::ZERO } else { Duration::from_millis(20) };
-        self.poll.poll(events, Some(wait))?;
+        await_ready(&mut self.poll, events, Some(wait))?;
         for event in &*events {
             let Some(index) = event.token().0.checked_sub(1) else {
                 self.crowd.ready(event, Ticker::BASE, None);

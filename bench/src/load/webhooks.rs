@@ -1,16 +1,14 @@
 //! Events that are published to a server and come out of it as webhooks.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use mio::{Events, Poll};
 use serde::{Deserialize, Serialize};
+use tidings_testkit::socket;
 
 use super::{
+    await_ready,
     clock::Ticker,
     crowd::check_descriptors,
     fanout::OFFERED_MIN,
@@ -366,7 +364,7 @@ impl Hall {
 
     pub(super) fn turn(&mut self, wait: Duration) -> anyhow::Result<()> {
         let mut events = self.events.take().context("a turn is taken by itself")?;
-        self.poll.poll(&mut events, Some(wait))?;
+        await_ready(&mut self.poll, &mut events, Some(wait))?;
         let now_us = self.clock.now_us();
         for event in &events {
             match &mut self.publishers {
@@ -401,7 +399,7 @@ fn make_endpoint(target: &Target, receiver: SocketAddr, ordered: bool) -> anyhow
     let body = format!(r#"{{"url":"http://{receiver}/hook","ordered":{ordered}}}"#);
     stream.write_all(&target.post("/api/v1/webhooks", body.as_bytes()))?;
     let mut answer = [0; 4_096];
-    let len = stream.read(&mut answer)?;
+    let len = socket::read(&mut stream, &mut answer)?;
     if !answer[..len].starts_with(b"HTTP/1.1 201") {
         bail!("the server answered {}", String::from_utf8_lossy(&answer[..len]));
     }
@@ -410,6 +408,8 @@ fn make_endpoint(target: &Target, receiver: SocketAddr, ordered: bool) -> anyhow
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use mio::{
 };
 use slab::Slab;
 
-use crate::load::websocket;
+use crate::load::{await_ready, websocket};
 
 /// How messages become writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,7 +93,7 @@ impl Bare {
     fn run(mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(1_024);
         loop {
-            self.poll.poll(&mut events, None)?;
+            await_ready(&mut self.poll, &mut events, None)?;
             for event in &events {
                 if event.token() == LISTENER {
                     self.accept()?;

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
+use crate::load::await_ready;
+
 struct Connection {
     stream: TcpStream,
     /// Bytes of the answer that have come.
@@ -39,7 +41,7 @@ pub fn run(addr: SocketAddr, bytes: usize, connections: usize) -> anyhow::Result
     }
     let mut events = Events::with_capacity(connections.max(1));
     loop {
-        poll.poll(&mut events, None)?;
+        await_ready(&mut poll, &mut events, None)?;
         for event in &events {
             let connection = &mut all[event.token().0];
             if connection.is_answered()? {

@@ -242,6 +242,7 @@ fn write(connection: &Connection, mut to: &TcpStream, mut piece: &[u8]) -> io::R
     while !piece.is_empty() {
         match to.write(piece) {
             Ok(n) => piece = &piece[n..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && !connection.is_over() => {}
             Err(e) => return Err(e),
         }

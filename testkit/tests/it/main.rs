@@ -8,3 +8,4 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod socket;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_testkit::{Proxy, wait};
+use tidings_testkit::{Proxy, socket, wait};
 
 /// Sends everything back, on as many connections as come.
 fn echo() -> SocketAddr {
@@ -43,7 +43,7 @@ fn it_passes_ends_and_counts() {
     let mut stream = open(&proxy);
     assert_eq!(say(&mut stream, "hello").unwrap(), "hello");
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the end passes too, both ways");
+    assert_eq!(socket::read(&mut stream, &mut [0]).unwrap(), 0, "the end passes too, both ways");
     wait::until_true("the connection to be forgotten", wait::LONG, || proxy.open() == 0);
     let counts = proxy.counts();
     assert_eq!((counts.accepted, counts.asked, counts.answered, counts.cut), (1, 5, 5, 0));
@@ -55,7 +55,7 @@ fn a_cut_resets_what_is_open_and_what_comes() {
     let mut stream = open(&proxy);
     say(&mut stream, "a").unwrap();
     proxy.cut();
-    assert!(is_reset(stream.read(&mut [0])));
+    assert!(is_reset(socket::read(&mut stream, &mut [0])));
     assert!(is_reset(say(&mut open(&proxy), "b")));
     proxy.pass();
     assert_eq!(say(&mut open(&proxy), "c").unwrap(), "c");
@@ -87,7 +87,7 @@ fn a_black_hole_holds_everything_back_until_it_passes() {
     proxy.black_hole();
     stream.write_all(b"d").unwrap();
     proxy.cut();
-    assert!(is_reset(stream.read(&mut answer)), "a cut reaches what is held back");
+    assert!(is_reset(socket::read(&mut stream, &mut answer)), "a cut reaches what is held back");
 }
 
 #[test]
@@ -130,5 +130,5 @@ fn a_delay_holds_each_piece() {
 fn a_target_that_refuses_is_a_reset() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = Proxy::to(nobody);
-    assert!(is_reset(open(&proxy).read(&mut [0])));
+    assert!(is_reset(socket::read(open(&proxy), &mut [0])));
 }

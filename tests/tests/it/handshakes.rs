@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{SocketAddr, TcpStream},
     sync::{
         Mutex,
@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tidings_tests::{
-    Api, Server, ServerOptions, Stream, StreamRequest,
+    Api, Server, ServerOptions, Stream, StreamRequest, socket,
     stream::Live,
     wait::{self, LONG, pause},
 };
@@ -202,7 +202,7 @@ impl Visit {
         stream.write_all(&self.0).expect("sends");
         let (mut input, mut len) = ([0; 8_192], 0);
         loop {
-            let came = stream.read(&mut input[len..]).expect("answers");
+            let came = socket::read(&mut stream, &mut input[len..]).expect("answers");
             len += came;
             let starts = input[..len].windows(MARK.len()).enumerate().filter(|(_, w)| *w == MARK);
             let found: Vec<u16> = starts

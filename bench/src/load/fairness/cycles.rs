@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Signals;
 use crate::load::{
+    await_ready,
     clock::Ticker,
     crowd::connect,
     http::{Answer, HttpConnection},
@@ -101,7 +102,7 @@ impl Line {
         let mut events = Events::with_capacity(4);
         let mut came = None;
         while came.is_none() {
-            self.poll.poll(&mut events, None)?;
+            await_ready(&mut self.poll, &mut events, None)?;
             for event in &events {
                 if event.is_writable() {
                     self.connection.flush()?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Signals, make_endpoint};
 use crate::load::{
+    await_ready,
     clock::Ticker,
     crowd::connect,
     http::HttpConnection,
@@ -85,7 +86,7 @@ pub(super) fn run(load: &FloodLoad, signals: &Signals) -> anyhow::Result<FloodRe
     let mut flood = Flood::open(load)?;
     let mut events = Events::with_capacity(256);
     while !signals.ended.load(Ordering::Acquire) {
-        flood.poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+        await_ready(&mut flood.poll, &mut events, Some(Duration::from_millis(20)))?;
         flood.measuring = signals.measuring.load(Ordering::Relaxed);
         for event in &events {
             flood.ready(event)?;
