@@ -136,6 +136,7 @@ impl App {
         self.0.endpoints.reload(config)?;
         self.0.dispatcher.configure(webhooks::settings(&config.webhooks));
         self.0.settings.reload(config);
+        self.0.metrics.limits.set(self.0.settings.get().bounds());
         let LiveConfig { lag, slow_clients, .. } = config.to_live();
         self.0.hub.limit_lag(lag, slow_clients);
         self.0.delivery.configure(config.to_delivery());

@@ -4,6 +4,7 @@
 //! value came from. Unknown keys are errors, so that a misspelt limit is not a limit that is not there.
 
 mod auth;
+mod bounds;
 mod degraded;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ mod webhooks;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, Issuer, IssuerKey};
+pub(crate) use bounds::Bound;
 pub use error::ConfigError;
 pub use limits::Limits;
 pub use loaded::{Loaded, Origin, Row, Sources};

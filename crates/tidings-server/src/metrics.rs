@@ -5,6 +5,7 @@ mod bus;
 mod distribution;
 mod duties;
 mod http;
+mod limits;
 mod listener;
 mod log;
 mod places;
@@ -25,6 +26,8 @@ use prometheus_client::{
 };
 use tidings_delivery::{ConnectionKind, Ending, Observer, Written};
 
+use crate::config::Config;
+
 pub(crate) use streams::Streams;
 
 /// A handle on all metrics of one server.
@@ -37,6 +40,7 @@ pub struct Inner {
     pub(crate) bus: bus::Bus,
     pub(crate) duties: duties::Duties,
     pub(crate) http: http::Http,
+    pub(crate) limits: limits::Limits,
     pub(crate) listener: listener::Listener,
     pub(crate) log: log::Log,
     pub(crate) places: places::Places,
@@ -76,6 +80,7 @@ impl Metrics {
             bus: bus::Bus::register(&mut registry),
             duties: duties::Duties::register(&mut registry),
             http: http::Http::register(&mut registry),
+            limits: limits::Limits::register(&mut registry),
             listener: listener::Listener::register(&mut registry),
             log: log::Log::register(&mut registry),
             places: places::Places::register(&mut registry),
@@ -85,6 +90,13 @@ impl Metrics {
             live: Live::register(&mut registry),
             registry: Mutex::new(registry),
         }))
+    }
+
+    /// Of a server that is configured so.
+    pub(crate) fn of(config: &Config) -> Self {
+        let metrics = Self::new();
+        metrics.limits.set(config.bounds());
+        metrics
     }
 
     pub(crate) fn streams(&self, kind: ConnectionKind) -> &Streams {

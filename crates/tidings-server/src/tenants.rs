@@ -5,10 +5,11 @@ mod admin;
 use std::{collections::HashSet, sync::Arc};
 
 use parking_lot::Mutex;
-use tidings_core::{Clock, Exceeded, Meter, Quota, Rate, TenantId, Timestamp};
+use tidings_core::{Clock, Exceeded, Meter, Rate, TenantId, Timestamp};
 use tidings_store::{ReadError, Store, TenantState};
 
 use crate::{
+    config::Limits,
     problem::{Kind, Problem},
     refusal,
     settings::Settings,
@@ -52,8 +53,6 @@ struct Births {
 }
 
 impl Births {
-    /// A new installation's tenants come all at once: so many seconds' worth of them.
-    const BURST: u32 = 10;
     /// Tenants that are remembered as let in; past it the memory starts anew.
     const ADMITTED_MAX: usize = 1_000;
 
@@ -65,8 +64,7 @@ impl Births {
         if self.admitted.contains(tenant) {
             return Ok(());
         }
-        let quota = Quota { rate, burst: rate.count.saturating_mul(Self::BURST) };
-        self.meter.spend(quota, 1, now)?;
+        self.meter.spend(Limits::new_tenants_quota(rate), 1, now)?;
         if self.admitted.len() >= Self::ADMITTED_MAX {
             self.admitted.clear();
         }

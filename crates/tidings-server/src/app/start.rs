@@ -83,7 +83,7 @@ impl App {
     }
 
     async fn start_on(store: Arc<dyn Store>, config: Config, world: World) -> Result<Self, StartError> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::of(&config);
         let keys = open::keys(&config, &*store, &world).await?;
         let redis = open::redis(&config, &keys, &world)?;
         let bus = redis.clone().map_or_else(Local::shared, |redis| redis as Arc<dyn Bus>);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::RawJson;
+use tidings_core::{Quota, Rate, RawJson};
 
 use super::{ConfigError, Off, RateText, Span};
 
@@ -121,6 +121,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What `new_tenants` at this rate is.
+    pub(crate) const fn new_tenants_quota(rate: Rate) -> Quota {
+        /// A new installation's tenants come all at once: so many seconds' worth of them.
+        const BURST: u32 = 10;
+        Quota { rate, burst: rate.count.saturating_mul(BURST) }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within("limits.connections", self.connections, 1, 10_000_000)?;
         for (key, limit) in [

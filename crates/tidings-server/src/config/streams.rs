@@ -1,5 +1,6 @@
 //! What the configuration says to those who deliver.
 
+use tidings_core::Quota;
 use tidings_delivery::{DeliveryConfig, MessageLimit};
 use tidings_live::{LiveConfig, SlowClients};
 
@@ -29,7 +30,8 @@ impl Config {
             messages: limits
                 .messages_per_connection
                 .0
-                .map(|rate| MessageLimit { rate: rate.0, burst: rate.0.count.saturating_mul(2) }),
+                .map(|rate| Quota::twice(rate.0))
+                .map(|quota| MessageLimit { rate: quota.rate, burst: quota.burst }),
             frame_bytes: limits.frame_bytes,
             message_timeout: limits.request_timeout.0,
             stall: self.live.stall.0,

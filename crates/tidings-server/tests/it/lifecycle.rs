@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::site::{Site, configured, folder};
 
-async fn fetch(address: std::net::SocketAddr, request: &str) -> String {
+pub(crate) async fn fetch(address: std::net::SocketAddr, request: &str) -> String {
     let mut tcp = TcpStream::connect(address).await.expect("connects");
     tcp.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = String::new();

@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod leases;
 mod lifecycle;
+mod limits;
 mod listener;
 mod mount;
 mod openapi;
