@@ -102,16 +102,19 @@ impl Http {
 
     pub(crate) fn problem(&self, problem: &Problem) {
         let kind = problem.kind();
-        if let Some(limit) = problem.member("limit").and_then(|key| key.as_str()) {
+        let limit = problem.member("limit").and_then(|key| key.as_str());
+        if let Some(limit) = limit {
             self.limited(limit);
         }
         self.problems.get_or_create(&Type { r#type: kind.slug() }).inc();
-        if is_of_a_limit(kind) {
+        // What is too deep is a body that is not valid, as others are that no limit refuses.
+        if limit.is_some() || is_of_a_limit(kind) {
             self.rejected.get_or_create(&Reason { reason: kind.slug() }).inc();
         }
     }
 }
 
+/// Of whatever limit, also of one that has no key.
 const fn is_of_a_limit(kind: Kind) -> bool {
     matches!(
         kind,

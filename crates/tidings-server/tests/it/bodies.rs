@@ -232,7 +232,14 @@ async fn json_may_be_as_deep_as_is_configured() {
     let answer = send("/api/v1/events", event(65)).await.1;
     assert_eq!(answer.problem(422), "invalid-body");
     assert_eq!(answer.json()["limit"], "limits.json_depth");
-    let counted = "http_requests_limited_total{limit=\"limits.json_depth\"} 4\n";
-    assert!(site.app.scrape().contains(counted));
+    assert_eq!(send("/api/v1/events", "[{}]".into()).await.1.problem(422), "invalid-body", "of no limit");
+    let scraped = site.app.scrape();
+    for counted in [
+        "http_requests_limited_total{limit=\"limits.json_depth\"} 4\n",
+        "http_requests_rejected_total{reason=\"invalid-body\"} 4\n",
+        "http_problems_total{type=\"invalid-body\"} 5\n",
+    ] {
+        assert!(scraped.contains(counted), "{counted} is not in {scraped}");
+    }
     site.close().await;
 }
