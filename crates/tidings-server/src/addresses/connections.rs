@@ -86,6 +86,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_speaks_of_the_connections_that_it_is_about() {
+        let problem: serde_json::Value =
+            serde_json::from_slice(&too_many(3).to_json(None)).expect("a JSON object");
+        assert_eq!(problem["title"], "Too many connections of one user, tenant or address");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("3 connections") && detail.contains("no live ones"), "{detail}");
+    }
+
+    #[test]
     fn a_trusted_proxy_has_all_and_so_has_everybody_where_addresses_are_not_limited() {
         assert_eq!(admitted(&connections(|_| {}), "10.0.0.1"), 5);
         let lifted: [fn(&mut Config); 2] = [

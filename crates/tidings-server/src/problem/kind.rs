@@ -101,9 +101,9 @@ kinds! {
     /// As many jobs of the type run in the tenant as `jobs.concurrency` lets. Nothing was done: repeat it after
     /// `Retry-After`, when one may have ended.
     JobsLimited = "jobs-limited", TOO_MANY_REQUESTS, "Too many jobs of this type are running";
-    /// As many live connections of the user, its tenant or its address, or other connections of its address, are open as there may be: `limit` names the key.
+    /// As many connections are open as there may be: live ones of the user, its tenant or its address, or others of its address. `limit` names the key.
     /// Close one, or try again after `Retry-After`.
-    ConnectionsLimited = "connections-limited", TOO_MANY_REQUESTS, "Too many live connections of one user, tenant or address";
+    ConnectionsLimited = "connections-limited", TOO_MANY_REQUESTS, "Too many connections of one user, tenant or address";
     /// The request's head is larger than `limits.head_bytes`, or has more fields than `limits.head_fields`: `limit` says which. The connection is closed.
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// The server failed. The request id finds the cause in its log.
