@@ -100,14 +100,15 @@ impl Listener {
     /// Serves until `stop.closing`: then nothing more is accepted but what has connected already, requests that have begun are finished, and
     /// connections that are idle, or do not complete a request's head at once, are closed. From `stop.draining` on a connection is closed after its next
     /// answer, and a port that other processes share is left. Returns when hyper has no connection any more; streams are `delivery`'s.
-    pub(crate) async fn run(
+    /// Its metrics are there at once, before anybody polls.
+    pub(crate) fn run(
         self,
         router: Router,
         delivery: Delivery,
         settings: Settings,
         metrics: Metrics,
         stop: Stop,
-    ) {
+    ) -> impl Future<Output = ()> + Send {
         let tracker = TaskTracker::new();
         metrics.listener.begins(self.config.name, settings.get().limits.listener_connections);
         let shared = Arc::new(Shared {
@@ -121,9 +122,11 @@ impl Listener {
             stop,
             tracker: tracker.clone(),
         });
-        accept::run(self.tcp, self.owner, shared).await;
-        tracker.close();
-        tracker.wait().await;
+        async move {
+            accept::run(self.tcp, self.owner, shared).await;
+            tracker.close();
+            tracker.wait().await;
+        }
     }
 }
 

@@ -71,9 +71,11 @@ impl Listener {
         listener
     }
 
-    /// A listener begins, which takes `max` connections.
+    /// A listener begins, which takes `max` connections and has none.
     pub(crate) fn begins(&self, listener: &'static str, max: usize) {
         self.names.lock().push(listener);
+        self.connections.get_or_create_owned(&Name { listener });
+        self.full.get_or_create_owned(&Name { listener });
         self.takes(max);
     }
 

@@ -33,6 +33,24 @@ fn get(path: &str, more: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_listener_without_connections_has_none_from_the_start() {
+    let (site, server) = Site::listening(&[]).await;
+    let scraped = site.app.scrape();
+    for listener in ["http", "ops"] {
+        for line in [
+            format!("listener_connections{{listener=\"{listener}\"}} 0\n"),
+            format!("listener_connections_max{{listener=\"{listener}\"}} 4096\n"),
+            format!("listener_full_total{{listener=\"{listener}\"}} 0\n"),
+        ] {
+            assert!(scraped.contains(&line), "{line} is not in {scraped}");
+        }
+    }
+    let folder = site.folder().to_owned();
+    server.stop().await;
+    std::fs::remove_dir_all(&folder).expect("the folder can go");
+}
+
+#[tokio::test]
 async fn long_polls_and_slow_bodies_of_a_trusted_proxy_leave_places_for_health_and_for_refusals() {
     let settings = [
         "server.trusted_proxies=127.0.0.0/8",
