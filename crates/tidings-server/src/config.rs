@@ -6,6 +6,7 @@
 mod auth;
 mod bounds;
 mod degraded;
+mod descriptors;
 mod error;
 mod files;
 mod layers;

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     app::{App, StartError},
-    config::Loaded,
+    config::{Config, Loaded},
     listener::{BoundSocket, Listener, ListenerConfig, Stop},
 };
 
@@ -93,15 +93,14 @@ impl Server {
         key.created.then(|| key.path.clone())
     }
 
-    /// Reads the configuration again and takes over limits, allow-lists, issuers and the log filter,
-    /// which it returns. Whatever is wrong leaves everything as it was.
-    pub fn reload(&self) -> Result<String, StartError> {
+    /// Reads the configuration again and takes over limits, allow-lists and issuers. Returns it: the log filter is the caller's to
+    /// set. Whatever is wrong leaves everything as it was.
+    pub fn reload(&self) -> Result<Config, StartError> {
         let mut loaded = self.loaded.lock();
         let next = loaded.reload()?;
         self.app.reload(&next)?;
-        let filter = next.config.log.filter.clone();
         *loaded = next;
-        Ok(filter)
+        Ok(loaded.config.clone())
     }
 
     /// Stops in order. New streams are refused and `/health/ready` is 503 from the first moment; connections are accepted and

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tidings_server::{
     Ended, Server, Sockets,
-    config::{Loaded, StoreChoice},
+    config::{Config, Loaded, StoreChoice},
 };
 
 use super::config::Settings;
@@ -38,9 +38,14 @@ impl Serve {
         let sockets = sockets::take()?;
         let loaded = self.settings.load()?;
         let set_log_filter = logs::start(&loaded.config.log, paint)?;
-        descriptors::raise();
+        let descriptors = descriptors::raise();
+        descriptors::compare(descriptors, &loaded.config);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(serve(loaded, sockets, paint, set_log_filter))?;
+        let reloaded = |config: &Config| {
+            set_log_filter(&config.log.filter);
+            descriptors::compare(descriptors, config);
+        };
+        let ended = runtime.block_on(serve(loaded, sockets, paint, reloaded))?;
         Ok(match ended {
             Ended::Stopped => ExitCode::SUCCESS,
             Ended::Cut | Ended::Failed => ExitCode::from(exit::FAILURE),
@@ -52,7 +57,7 @@ async fn serve(
     loaded: Loaded,
     sockets: Sockets,
     paint: Paint,
-    set_log_filter: impl Fn(&str),
+    reloaded: impl Fn(&Config),
 ) -> anyhow::Result<Ended> {
     let data = loaded.config.server.data.clone();
     let server = Server::start_on(loaded, sockets).await.context("the server did not start")?;
@@ -69,7 +74,7 @@ async fn serve(
         tracing::info!(%error, "no server.json was written: commands here need --url and a credential");
     }
     announce(&server, &file, &data, paint);
-    let ended = server.run_until_signalled(set_log_filter).await;
+    let ended = server.run_until_signalled(reloaded).await;
     file.remove(&data);
     Ok(ended?)
 }

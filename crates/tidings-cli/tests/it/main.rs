@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod descriptors;
 mod exec;
 mod exit_status;
 mod health;

@@ -2,7 +2,7 @@ use std::error::Error as _;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::StartError;
+use crate::{app::StartError, config::Config};
 
 use super::Server;
 
@@ -38,8 +38,8 @@ impl EndSignals {
 
 impl Server {
     /// Runs until SIGTERM, SIGINT or a failure, then stops in order; a second signal ends it at once.
-    /// SIGHUP reloads; `set_log_filter` gets the log filter that is then in force.
-    pub async fn run_until_signalled(self, set_log_filter: impl Fn(&str)) -> Result<Ended, StartError> {
+    /// SIGHUP reloads; `reloaded` gets the configuration that is then in force.
+    pub async fn run_until_signalled(self, reloaded: impl Fn(&Config)) -> Result<Ended, StartError> {
         let mut end = EndSignals::new().map_err(StartError::Signals)?;
         let mut reload = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let ended = loop {
@@ -50,8 +50,8 @@ impl Server {
                     break Ended::Failed;
                 }
                 _ = reload.recv() => match self.reload() {
-                    Ok(filter) => {
-                        set_log_filter(&filter);
+                    Ok(config) => {
+                        reloaded(&config);
                         tracing::info!("reloaded the configuration");
                     }
                     Err(error) => {
