@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{Quota, Rate, RawJson};
@@ -76,6 +76,15 @@ pub struct Limits {
     pub lag: Off<u64>,
 }
 
+/// A limit that is a number, and what it may be.
+struct Count {
+    key: &'static str,
+    /// `None`: it is off.
+    value: Option<usize>,
+    range: RangeInclusive<usize>,
+    may_be_off: bool,
+}
+
 const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(10);
 /// What is longer does not read.
 const URL_BYTES_MAX: usize = 65_534;
@@ -128,18 +137,37 @@ impl Limits {
         Quota { rate, burst: rate.count.saturating_mul(BURST) }
     }
 
+    /// What the number of this key may be, as a sentence; `None`: it is no number's.
+    pub(super) fn form(key: &str) -> Option<String> {
+        Self::default().counts().iter().find(|count| count.key == key).map(Count::form)
+    }
+
+    fn counts(&self) -> [Count; 16] {
+        const MANY: usize = 10_000_000;
+        [
+            Count::of("limits.connections", self.connections, 1..=MANY),
+            Count::or_off("limits.connections_per_ip", self.connections_per_ip, 1..=MANY),
+            Count::or_off("limits.connections_per_user", self.connections_per_user, 1..=MANY),
+            Count::or_off("limits.connections_per_tenant", self.connections_per_tenant, 1..=MANY),
+            Count::or_off("limits.listener_connections_per_ip", self.listener_connections_per_ip, 1..=MANY),
+            Count::of("limits.listener_connections", self.listener_connections, 2..=1_000_000),
+            Count::of("limits.requests_in_flight", self.requests_in_flight, 1..=1_000_000),
+            Count::of("limits.frame_bytes", self.frame_bytes, 1_024..=64 << 20),
+            Count::of("limits.body_bytes", self.body_bytes, 1_024..=64 << 20),
+            Count::of("limits.event_bytes", self.event_bytes, 64..=16 << 20),
+            Count::of("limits.batch_items", self.batch_items, 1..=10_000),
+            Count::of("limits.json_depth", self.json_depth, 1..=RawJson::DEPTH_MAX),
+            Count::of("limits.url_bytes", self.url_bytes, 256..=URL_BYTES_MAX),
+            Count::of("limits.head_bytes", self.head_bytes, 4_096..=1 << 20),
+            Count::of("limits.head_fields", self.head_fields, 16..=1_000),
+            Count::or_off("limits.lag", self.lag, 1..=usize::MAX),
+        ]
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        within("limits.connections", self.connections, 1, 10_000_000)?;
-        for (key, limit) in [
-            ("limits.connections_per_ip", self.connections_per_ip.0),
-            ("limits.connections_per_user", self.connections_per_user.0),
-            ("limits.connections_per_tenant", self.connections_per_tenant.0),
-            ("limits.listener_connections_per_ip", self.listener_connections_per_ip.0),
-        ] {
-            within(key, limit.map_or(1, |limit| limit as usize), 1, 10_000_000)?;
+        for count in self.counts() {
+            count.check()?;
         }
-        within("limits.listener_connections", self.listener_connections, 2, 1_000_000)?;
-        within("limits.requests_in_flight", self.requests_in_flight, 1, 1_000_000)?;
         if self.requests_in_flight >= self.listener_connections {
             let message = format!(
                 "must be less than limits.listener_connections, which is {}: each request has a connection, and what is too much, and \
@@ -148,20 +176,9 @@ impl Limits {
             );
             return Err(ConfigError::invalid("limits.requests_in_flight", message));
         }
-        within("limits.frame_bytes", self.frame_bytes, 1_024, 64 << 20)?;
-        within("limits.body_bytes", self.body_bytes, 1_024, 64 << 20)?;
-        within("limits.event_bytes", self.event_bytes, 64, 16 << 20)?;
-        within("limits.batch_items", self.batch_items, 1, 10_000)?;
-        within("limits.json_depth", self.json_depth, 1, RawJson::DEPTH_MAX)?;
-        within("limits.url_bytes", self.url_bytes, 256, URL_BYTES_MAX)?;
-        within("limits.head_bytes", self.head_bytes, 4_096, 1 << 20)?;
-        within("limits.head_fields", self.head_fields, 16, 1_000)?;
         if self.event_bytes > self.body_bytes {
             let message = "must not be more than limits.body_bytes: no event of that size could be sent";
             return Err(ConfigError::invalid("limits.event_bytes", message));
-        }
-        if self.lag.0 == Some(0) {
-            return Err(ConfigError::invalid("limits.lag", "must be at least 1; \"off\" lifts it"));
         }
         if self.refusal_delay.0.is_some_and(|delay| delay.0 > REFUSAL_DELAY_MAX) {
             return Err(ConfigError::invalid(
@@ -185,9 +202,34 @@ impl Limits {
     }
 }
 
-fn within(key: &str, value: usize, min: usize, max: usize) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) {
-        return Ok(());
+impl Count {
+    /// One that cannot be lifted.
+    const fn of(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Self {
+        Self { key, value: Some(value), range, may_be_off: false }
     }
-    Err(ConfigError::invalid(key, format!("must be from {min} to {max}, not {value}")))
+
+    fn or_off<T: TryInto<usize>>(key: &'static str, value: Off<T>, range: RangeInclusive<usize>) -> Self {
+        // What no usize holds is beyond every range.
+        let value = value.0.map(|value| value.try_into().unwrap_or(usize::MAX));
+        Self { key, value, range, may_be_off: true }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match self.value {
+            Some(value) if !self.range.contains(&value) => {
+                Err(ConfigError::invalid(self.key, format!("{}, not {value}", self.form())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn form(&self) -> String {
+        let (least, most) = (self.range.start(), self.range.end());
+        let off = if self.may_be_off { " (or off)" } else { "" };
+        if *most == usize::MAX {
+            format!("must be a whole number of at least {least}{off}")
+        } else {
+            format!("must be a whole number from {least} to {most}{off}")
+        }
+    }
 }

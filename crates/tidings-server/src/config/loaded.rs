@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use toml::Table;
 
 use super::{
-    Config, ConfigError,
+    Config, ConfigError, Limits,
     layers::{Layers, at, leaves, typed},
     secret::masked,
 };
@@ -151,13 +151,21 @@ fn set_parts(set: &str) -> Option<(Vec<String>, &str)> {
 fn blame(layers: &Layers, whole: &toml::de::Error) -> ConfigError {
     for (key, origin) in &layers.origins {
         if let Err(error) = layers.only(key).try_into::<Config>() {
-            return ConfigError::Key {
-                origin: format!("{key} (from {origin})"),
-                message: error.message().to_owned(),
-            };
+            let message = Limits::form(key).unwrap_or_else(|| in_words(error.message()));
+            return ConfigError::Key { origin: format!("{key} (from {origin})"), message };
         }
     }
     ConfigError::Key { origin: "configuration".into(), message: whole.message().to_owned() }
+}
+
+/// A message without the names that Rust has for numbers.
+fn in_words(message: &str) -> String {
+    const NAMES: [(&str, &str); 3] = [
+        ("expected usize", "expected a whole number of 0 or more"),
+        ("expected u64", "expected a whole number of 0 or more"),
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+    ];
+    NAMES.iter().fold(message.to_owned(), |message, (name, words)| message.replace(name, words))
 }
 
 /// Adds where the value came from to a check's sentence.

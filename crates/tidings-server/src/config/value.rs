@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use tidings_core::{Rate, format_duration, parse_duration};
+use tidings_core::{DurationError, Rate, RateError, format_duration, parse_duration};
 
 /// A duration, written `250ms`, `30s`, `1h30m`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+        let text = text(d, DurationError)?;
         parse_duration(&text).map(Self).map_err(D::Error::custom)
     }
 }
@@ -68,9 +68,15 @@ impl Serialize for RateText {
 
 impl<'de> Deserialize<'de> for RateText {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+        let text = text(d, RateError)?;
         text.parse().map(Self).map_err(D::Error::custom)
     }
+}
+
+/// A text. What is none is refused by `form`, which says how one is written.
+fn text<'de, D: Deserializer<'de>>(d: D, form: impl fmt::Display) -> Result<String, D::Error> {
+    let value = toml::Value::deserialize(d)?;
+    value.as_str().map(str::to_owned).ok_or_else(|| D::Error::custom(form))
 }
 
 impl<T: Serialize> Serialize for Off<T> {

@@ -94,6 +94,49 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn a_limit_that_is_no_limit_is_told_what_one_is() {
+    let shipped = as_table(&Config::default());
+    let own = shipped["limits"].as_table().expect("a section").keys().map(|name| format!("limits.{name}"));
+    let others = [
+        "live.stall",
+        "jobs.concurrency.embedding",
+        "webhooks.rate_per_tenant",
+        "webhooks.endpoints_per_tenant",
+        "retention.dead_letters",
+        "retention.dead_letters_per_endpoint",
+    ];
+    for key in own.chain(others.map(str::to_owned)) {
+        for bad in ["true", "1.5", "-1", "[1]", "\"many\"", "{ most = 1 }"] {
+            let (_dir, sources) = file(&format!("{key} = {bad}\n"));
+            let message = error(sources);
+            let says = ["a whole number", "a rate is a number", "a duration is a number"];
+            assert!(message.contains(&key), "{key} = {bad}: {message}");
+            assert!(says.iter().any(|form| message.contains(form)), "{key} = {bad}: {message}");
+            assert!(!["usize", "u32", "u64"].iter().any(|name| message.contains(name)), "{message}");
+        }
+    }
+    for (one, sentence) in [
+        ("limits.connections=many", "must be a whole number from 1 to 10000000"),
+        ("limits.connections=0", "must be a whole number from 1 to 10000000, not 0"),
+        ("limits.connections=10000001", "must be a whole number from 1 to 10000000, not 10000001"),
+        ("limits.connections_per_ip=-1", "must be a whole number from 1 to 10000000 (or off)"),
+        ("limits.connections_per_ip=0", "must be a whole number from 1 to 10000000 (or off), not 0"),
+        ("limits.lag=0", "must be a whole number of at least 1 (or off), not 0"),
+        (
+            "limits.upgrades_per_ip=10",
+            "a rate is a number above zero and s, m or h, such as 10/s or 100/m (or off)",
+        ),
+        (
+            "limits.requests_per_key=10",
+            "a rate is a number above zero and s, m or h, such as 10/s or 100/m (or off)",
+        ),
+    ] {
+        let message = error(set(&[one]));
+        assert!(message.ends_with(&format!(": {sentence}")), "{one}: {message}");
+    }
+}
+
+#[test]
 fn what_the_server_would_refuse_of_an_issuer_is_refused_here() {
     let issuer = |algorithm: &str, material: &str| {
         file(&format!(
