@@ -35,6 +35,22 @@ pub enum Command {
     Maintain(Maintain),
 }
 
+impl Command {
+    /// The one tenant that it concerns.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Tenant { tenant, .. } | Self::Claim(Claim { tenants: Tenants::One(tenant), .. }) => {
+                Some(tenant)
+            }
+            Self::Claim(_) | Self::PutOperatorKey(_) | Self::RevokeOperatorKey(_) | Self::Maintain(_) => None,
+        }
+    }
+
+    pub(crate) const fn is_report(&self) -> bool {
+        matches!(self, Self::Tenant { operation: Operation::Report(_), .. })
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Operation {
     /// All of them or, where one is refused, none.

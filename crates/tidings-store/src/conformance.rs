@@ -30,7 +30,7 @@ pub(crate) use webhook_reports::{attempt, retrying};
 #[cfg(test)]
 pub(crate) use webhooks::new_endpoint;
 #[cfg(test)]
-pub(crate) use world::{LEASE, event, in_tenant, job_id, one, tenant_id, work};
+pub(crate) use world::{LEASE, claim, event, in_tenant, job_id, one, tenant_id, work};
 pub use world::{ManualClock, World};
 
 /// Makes stores to be tried.
@@ -102,6 +102,7 @@ pub const CASES: &[Case] = cases! {
         limited_types_run_no_more_than_allowed,
         limits_of_types_change_while_jobs_run,
         no_job_is_leased_twice,
+        claims_of_one_batch_share_what_there_is,
         a_suspended_tenants_jobs_stay,
         a_job_can_be_leased_in_the_commit_that_makes_it,
         a_job_leased_as_it_is_made_counts_against_its_types_limit,

@@ -28,6 +28,10 @@ pub trait StandIn: Send + Sync + 'static {
         self.rest().is_ok_and(Store::retains_apart)
     }
 
+    fn reports_apart(&self) -> bool {
+        self.rest().is_ok_and(Store::reports_apart)
+    }
+
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         let rest = self.rest().map_err(|error| CommitError::Unavailable(error.to_string()))?;
         rest.commit(lane, batch).await
@@ -67,6 +71,10 @@ impl<S: StandIn> Store for S {
 
     fn retains_apart(&self) -> bool {
         StandIn::retains_apart(self)
+    }
+
+    fn reports_apart(&self) -> bool {
+        StandIn::reports_apart(self)
     }
 
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {

@@ -25,6 +25,12 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether what dispatchers report is committed in a transaction of its own: such a store gets reports in batches of
+    /// their own, and nobody else waits for them.
+    fn reports_apart(&self) -> bool {
+        false
+    }
+
     /// Commits a batch in one transaction; when it returns, the batch is on stable storage. Each lane,
     /// from 0 to below [`lanes`](Self::lanes), and retention's own, has at most one call in flight. Each tenant's seqs go on
     /// without a gap, and `time` never falls within a tenant.

@@ -2,7 +2,7 @@ use std::{collections::HashSet, time::Duration};
 
 use tidings_core::{Clock as _, NewJob, TenantId, Tenants, UniqueKey, WorkerName, job::Refused};
 
-use super::world::{LEASE, LIMIT, LIMITED, World, job_id, of_type, one, tenant_id, work};
+use super::world::{LEASE, LIMIT, LIMITED, World, claim, job_id, of_type, one, tenant_id, work};
 use crate::{Claimed, CommandError, Operation, Outcome, TenantState};
 
 fn tenants_of(claimed: &Claimed) -> Vec<&str> {
@@ -162,6 +162,28 @@ pub(super) async fn no_job_is_leased_twice(world: World) {
         }
     }
     assert_eq!(seen.len(), 30);
+}
+
+pub(super) async fn claims_of_one_batch_share_what_there_is(world: World) {
+    let made = world.enqueue_all("acme", (0..10).map(|_| work()).collect()).await;
+    world.enqueue("other", work()).await;
+    let (acme, other) = (|max| claim(one("acme"), &["work"], max), claim(one("other"), &["work"], 9));
+    let batch = vec![acme(3), claim(one("acme"), &["rest"], 5), acme(4), other, acme(1), acme(5), acme(5)];
+    let leased: Vec<_> = world
+        .commit(batch)
+        .await
+        .outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Ok(Outcome::Claimed(claimed)) => {
+                claimed.leases.into_iter().map(|lease| lease.job.id).collect::<Vec<_>>()
+            }
+            other => panic!("claiming answered {other:?}"),
+        })
+        .collect();
+    assert_eq!(leased.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 4, 1, 1, 2, 0]);
+    let of_acme = [&leased[0][..], &leased[2], &leased[4], &leased[5]].concat();
+    assert_eq!(of_acme, made.iter().map(|enqueued| enqueued.id).collect::<Vec<_>>(), "in their order");
 }
 
 pub(super) async fn a_suspended_tenants_jobs_stay(world: World) {

@@ -108,14 +108,7 @@ impl World {
     }
 
     pub async fn claim(&self, tenants: Tenants, types: &[&str], max: usize) -> Claimed {
-        let claim = Claim {
-            tenants,
-            worker: WorkerName::new("w1").expect("valid"),
-            types: types.iter().map(|t| job_type(t)).collect(),
-            max,
-            length: LEASE,
-        };
-        match self.run(Command::Claim(claim)).await {
+        match self.run(claim(tenants, types, max)).await {
             Ok(Outcome::Claimed(claimed)) => claimed,
             other => panic!("claiming answered {other:?}"),
         }
@@ -168,6 +161,16 @@ impl World {
         let page = self.store.job_events(&tenant_id(tenant), job, Seq::ZERO, PAGE).await.expect("reads");
         page.expect("exists").events.iter().map(|event| event.fact.event_type.to_string()).collect()
     }
+}
+
+pub(crate) fn claim(tenants: Tenants, types: &[&str], max: usize) -> Command {
+    Command::Claim(Claim {
+        tenants,
+        worker: WorkerName::new("w1").expect("valid"),
+        types: types.iter().map(|t| job_type(t)).collect(),
+        max,
+        length: LEASE,
+    })
 }
 
 pub(crate) fn in_tenant(tenant: &str, operation: Operation) -> Command {

@@ -19,6 +19,12 @@ impl Committer {
         Self { store, sink }
     }
 
+    /// What is committed one after the other, and each answered before the next.
+    pub(super) fn parts(&self, mut work: Work) -> impl Iterator<Item = Work> + use<> {
+        let reports = if self.store.reports_apart() { work.take_reports() } else { Work::default() };
+        [work, reports].into_iter().filter(|part| part.len() > 0)
+    }
+
     /// Commits the work whole, or halved where the store rejects it until the culprit stands alone: the
     /// first half always before the second, so that order stays.
     ///

@@ -3,24 +3,16 @@
 use std::{hash::BuildHasher as _, sync::Arc};
 
 use foldhash::fast::FixedState;
-use tidings_core::{TenantId, Tenants};
+use tidings_core::TenantId;
 use tokio::runtime::Handle;
 
 use super::{Shared, batching::Committer, queue::Line, settler::Settler};
-use crate::{Claim, Command};
+use crate::Command;
 
 /// The lane that a command goes through: its tenant's, or the first where it concerns several tenants or
 /// none. All that concerns one job or one tenant's key names that tenant, and so meets in one lane.
 pub(super) fn of(command: &Command, lanes: usize) -> usize {
-    match command {
-        Command::Tenant { tenant, .. } | Command::Claim(Claim { tenants: Tenants::One(tenant), .. }) => {
-            of_tenant(tenant, lanes)
-        }
-        Command::Claim(_)
-        | Command::PutOperatorKey(_)
-        | Command::RevokeOperatorKey(_)
-        | Command::Maintain(_) => 0,
-    }
+    command.tenant().map_or(0, |tenant| of_tenant(tenant, lanes))
 }
 
 fn of_tenant(tenant: &TenantId, lanes: usize) -> usize {
@@ -58,9 +50,11 @@ impl Lane {
     /// Until its queue is closed and empty.
     fn run(mut self, runtime: &Handle) {
         while let Some(work) = self.shared.queues[self.number].next(&mut self.line) {
-            let settlement = runtime.block_on(self.committer.commit(self.number, work));
-            self.shared.totals.count(settlement.commits, settlement.commands);
-            self.settler.settle(settlement);
+            for part in self.committer.parts(work) {
+                let settlement = runtime.block_on(self.committer.commit(self.number, part));
+                self.shared.totals.count(settlement.commits, settlement.commands);
+                self.settler.settle(settlement);
+            }
         }
     }
 }

@@ -37,14 +37,7 @@ impl Pending {
     }
 
     fn tenant(&self) -> Option<&TenantId> {
-        tenant_of(&self.command)
-    }
-}
-
-fn tenant_of(command: &Command) -> Option<&TenantId> {
-    match command {
-        Command::Tenant { tenant, .. } => Some(tenant),
-        _ => None,
+        self.command.tenant()
     }
 }
 
@@ -86,6 +79,20 @@ impl Work {
 
     pub(super) fn len(&self) -> usize {
         self.replies.len()
+    }
+
+    /// Takes out what dispatchers report. The order of either is kept.
+    pub(super) fn take_reports(&mut self) -> Self {
+        let mut reports = Self::default();
+        if self.batch.commands.iter().any(Command::is_report) {
+            let all = std::mem::take(self);
+            for (command, reply) in all.batch.commands.into_iter().zip(all.replies) {
+                let part = if command.is_report() { &mut reports } else { &mut *self };
+                part.batch.commands.push(command);
+                part.replies.push(reply);
+            }
+        }
+        reports
     }
 
     /// Cuts the second half off. `None`: there is but one command.
@@ -309,8 +316,8 @@ impl State {
 
     /// Gives the shares of a batch's commands back.
     fn leave(&mut self, batch: &Batch) {
-        for run in batch.commands.chunk_by(|a, b| tenant_of(a) == tenant_of(b)) {
-            if let Some(tenant) = tenant_of(&run[0])
+        for run in batch.commands.chunk_by(|a, b| a.tenant() == b.tenant()) {
+            if let Some(tenant) = run[0].tenant()
                 && let Some(count) = self.by_tenant.get_mut(tenant)
             {
                 *count -= run.len();
@@ -325,6 +332,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::{claim, one};
     use tidings_core::JobId;
 
     fn cancel(tenant: &str, job: u16) -> Pending {
@@ -338,6 +346,15 @@ mod tests {
     fn queue() -> (Queue, Arc<Totals>) {
         let totals = Arc::new(Totals::new(JournalConfig::default()));
         (Queue::new(Arc::clone(&totals)), totals)
+    }
+
+    #[test]
+    fn a_tenants_claims_count_in_its_share() {
+        let (queue, _) = queue();
+        let claim = |_| Pending::new(claim(one("crowded"), &["work"], 1), oneshot::channel().0);
+        (0..1_000).map(claim).for_each(|claim| queue.push(claim).expect("there is room"));
+        queue.push(cancel("quiet", 1)).expect("there is room");
+        assert_eq!(queue.next(&mut Line::default()).expect("some wait").len(), 64 + 1);
     }
 
     /// The next batch's commands of a tenant.
@@ -361,7 +378,7 @@ mod tests {
         }
         queue.push(cancel("quiet", 2)).expect("there is room");
         let work = queue.next(&mut Line::default()).expect("some wait");
-        let tenants = work.batch.commands.iter().filter_map(tenant_of);
+        let tenants = work.batch.commands.iter().filter_map(Command::tenant);
         assert_eq!(tenants.map(TenantId::as_str).collect::<Vec<_>>(), ["crowded", "quiet"]);
         assert_eq!(totals.stats().queued, 1_999);
     }

@@ -55,7 +55,7 @@ impl Inner {
             begun: false,
         };
         let (reports, others): (Vec<usize>, Vec<usize>) =
-            (0..commands.len()).partition(|place| is_report(&commands[*place]));
+            (0..commands.len()).partition(|place| commands[*place].is_report());
         for places in others.chunk_by(|a, b| goes_along(&commands[*a]) && goes_along(&commands[*b])) {
             let first = &commands[places[0]];
             if goes_along(first) || is_fire(first) {
@@ -275,10 +275,6 @@ const fn goes_along(command: &Command) -> bool {
         Command::Claim(_) | Command::Maintain(Maintain::Rescue { .. } | Maintain::MoveOutbox { .. }) => true,
         Command::PutOperatorKey(_) | Command::RevokeOperatorKey(_) | Command::Maintain(_) => false,
     }
-}
-
-const fn is_report(command: &Command) -> bool {
-    matches!(command, Command::Tenant { operation: Operation::Report(_), .. })
 }
 
 /// Looks, decides and writes like those that go together, but in a transaction of its own.

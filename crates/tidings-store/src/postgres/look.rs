@@ -1,6 +1,6 @@
 //! What a batch's commands are decided on, read without locks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use tidings_core::{JobId, JobType, TenantId, Tenants, Timestamp, UniqueKey};
@@ -32,7 +32,7 @@ pub(super) struct Candidates {
     /// Of the one tenant that was asked for.
     pub(super) suspended: bool,
     pub(super) next_due: Option<Timestamp>,
-    pub(super) jobs: Vec<Seen>,
+    pub(super) jobs: VecDeque<Seen>,
 }
 
 pub(super) async fn jobs(pool: &Pool, wanted: &[(TenantId, JobId)]) -> Result<Vec<Found>, Fault> {
@@ -120,7 +120,7 @@ pub(super) async fn candidates(pool: &Pool, wanted: &Wanted<'_>) -> Result<Candi
     let mut candidates = Candidates::default();
     for row in rows {
         if let Some(seen) = job_row::from_row(&row, 2)? {
-            candidates.jobs.push(seen);
+            candidates.jobs.push_back(seen);
         } else {
             let at = Columns::of(&row);
             candidates.suspended = at.get::<Option<i16>>(0)?.map(state) == Some(TenantState::Suspended);

@@ -35,6 +35,10 @@ impl Store for PostgresStore {
         true
     }
 
+    fn reports_apart(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, lane: usize, batch: &Batch) -> Result<Committed, CommitError> {
         self.0.commit(lane, &batch.commands).await
     }

@@ -10,11 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidings_core::{Tenants, WorkerName};
+use tidings_core::{EndpointId, Tenants, WorkerName};
 use tokio::sync::{Notify, Semaphore};
 
 use super::*;
-use crate::{Batch, Claim, Claimed, CommitError, Committed, stand_in::StandIn};
+use crate::{Batch, Claim, Claimed, CommitError, Committed, Report, stand_in::StandIn};
 
 const LANES: usize = 4;
 
@@ -177,4 +177,73 @@ async fn a_lane_that_dies_takes_no_other_with_it_before_its_work_is_done() {
     still.gate.add_permits(1);
     waits.await.expect("ends").expect("what another lane had is committed");
     journal.close().await;
+}
+
+/// It commits reports apart, and stands still with them.
+#[derive(Default)]
+struct Apart {
+    batches: Mutex<Vec<usize>>,
+    first: Notify,
+    gate: Notify,
+    reports: Notify,
+    reports_gate: Notify,
+}
+
+#[async_trait]
+impl StandIn for Apart {
+    fn reports_apart(&self) -> bool {
+        true
+    }
+
+    async fn commit(&self, _: usize, batch: &Batch) -> Result<Committed, CommitError> {
+        let is_first = {
+            let mut batches = self.batches.lock();
+            batches.push(batch.commands.len());
+            batches.len() == 1
+        };
+        if is_first {
+            self.first.notify_one();
+            self.gate.notified().await;
+        } else if batch.commands.iter().any(Command::is_report) {
+            self.reports.notify_one();
+            self.reports_gate.notified().await;
+        }
+        let outcomes = batch.commands.iter().map(|_| Ok(Outcome::Done)).collect();
+        Ok(Committed { outcomes, events: vec![], epochs: vec![] })
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_waits_for_what_dispatchers_report() {
+    let store = Arc::new(Apart::default());
+    let journal =
+        Journal::start(Arc::clone(&store) as _, Arc::new(Recorder::default()) as _, JournalConfig::default());
+    let submit = |command| {
+        let journal = journal.clone();
+        tokio::spawn(async move { journal.submit(command).await })
+    };
+    let report = |n| {
+        let report = Report::new(EndpointId::from_bytes([n; 16]), 1);
+        in_tenant("acme", Operation::Report(Box::new(report)))
+    };
+    let first = submit(ensure("acme"));
+    store.first.notified().await;
+    let mut waiting = Vec::new();
+    for (n, command) in [report(1), ensure("other"), report(2)].into_iter().enumerate() {
+        waiting.push(submit(command));
+        while journal.stats().queued <= n {
+            tokio::task::yield_now().await;
+        }
+    }
+    store.gate.notify_one();
+    first.await.expect("ends").expect("committed");
+    waiting.remove(1).await.expect("ends").expect("committed");
+    store.reports.notified().await;
+    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished));
+    store.reports_gate.notify_one();
+    for report in waiting {
+        report.await.expect("ends").expect("committed");
+    }
+    assert_eq!(*store.batches.lock(), [1, 1, 2]);
+    assert_eq!((journal.stats().batches, journal.stats().commands), (3, 4));
 }

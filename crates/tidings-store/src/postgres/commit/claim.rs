@@ -21,15 +21,18 @@ const ROTATIONS_MAX: usize = 1_024;
 
 impl Decider<'_> {
     pub(super) fn claim(&mut self, claim: &Claim, place: usize) -> Result<Answer, CommandError> {
-        let candidates = self.looked.claims.remove(&place).unwrap_or_default();
+        let looked = self.looked.claims[&place];
+        let candidates = &mut self.looked.candidates[looked];
         if candidates.suspended {
             return Err(CommandError::TenantSuspended);
         }
+        let next_due = candidates.next_due;
+        // What it leaves is for the claims after it.
+        let mut jobs = std::mem::take(&mut candidates.jobs);
         let mut units = Vec::new();
-        for Seen { version, job } in candidates.jobs {
-            if units.len() == claim.max {
-                break;
-            }
+        while units.len() < claim.max
+            && let Some(Seen { version, job }) = jobs.pop_front()
+        {
             if !self.looked.taken.insert(job.id) {
                 continue;
             }
@@ -41,7 +44,8 @@ impl Decider<'_> {
                 units.push((unit, self.plan.step(unit, Some(version), step, limit)));
             }
         }
-        Ok(Answer::Claimed { units, next_due: candidates.next_due })
+        self.looked.candidates[looked].jobs = jobs;
+        Ok(Answer::Claimed { units, next_due })
     }
 
     /// Expires the leases that were found. A suspended tenant's are lost as well.

@@ -21,6 +21,9 @@ use crate::{Claim, Command, Maintain, Operation, TenantState, transition};
 /// the same.
 const SPARE_MAX: usize = 256;
 
+/// What one look for claims may want, about: a single claim may want more.
+const WANTED_MAX: usize = 1_024;
+
 /// By the place of the command.
 #[derive(Default)]
 pub(super) struct Looked {
@@ -28,7 +31,9 @@ pub(super) struct Looked {
     /// Commands whose job is as this node remembers it: what is refused for that is looked at first.
     pub(super) remembered: HashSet<usize, RandomState>,
     pub(super) holders: Holders,
-    pub(super) claims: HashMap<usize, Candidates, RandomState>,
+    /// Which of `candidates` a claim takes from.
+    pub(super) claims: HashMap<usize, usize, RandomState>,
+    pub(super) candidates: Vec<Candidates>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
     pub(super) due: HashMap<usize, Vec<DueSchedule>, RandomState>,
     pub(super) outbox: HashMap<usize, Vec<Left>, RandomState>,
@@ -109,16 +114,19 @@ impl Inner {
         looked: &mut Looked,
     ) -> Result<(), Fault> {
         let claims = part.iter().filter_map(|place| match &commands[*place] {
-            Command::Claim(claim) => Some(claim.max),
+            Command::Claim(claim) => Some((*place, claim)),
             _ => None,
         });
-        let wanted: usize = claims.sum();
+        let alike = Alike::of(claims);
+        let wanted: usize = alike.iter().map(|alike| alike.wanted).sum();
+        for alike in alike {
+            let spare = (wanted - alike.wanted).min(SPARE_MAX);
+            let candidates = self.look_for_claim(alike.first, alike.wanted + spare).await?;
+            looked.claims.extend(alike.places.into_iter().map(|place| (place, looked.candidates.len())));
+            looked.candidates.push(candidates);
+        }
         for place in part {
             match &commands[*place] {
-                Command::Claim(claim) => {
-                    let spare = (wanted - claim.max).min(SPARE_MAX);
-                    looked.claims.insert(*place, self.look_for_claim(claim, spare).await?);
-                }
                 Command::Maintain(Maintain::Rescue { limit }) => {
                     self.end_outage(None).await?;
                     let (now, jobs) = look::expired(&self.work, self.time.injected(), *limit).await?;
@@ -135,7 +143,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn look_for_claim(&self, claim: &Claim, spare: usize) -> Result<Candidates, Fault> {
+    async fn look_for_claim(&self, claim: &Claim, max: usize) -> Result<Candidates, Fault> {
         let limits = self.concurrency.now();
         let mut types: Vec<(&JobType, Option<u32>)> =
             claim.types.iter().map(|t| (t, limits.get(t).copied())).collect();
@@ -147,9 +155,36 @@ impl Inner {
             tenants: &claim.tenants,
             types,
             after: after.as_ref(),
-            max: claim.max + spare,
+            max,
         };
         look::candidates(&self.work, &wanted).await
+    }
+}
+
+/// Claims of the same tenants and types, which one look serves: each takes what those before it leave.
+struct Alike<'a> {
+    first: &'a Claim,
+    places: Vec<usize>,
+    wanted: usize,
+}
+
+impl<'a> Alike<'a> {
+    fn of(claims: impl Iterator<Item = (usize, &'a Claim)>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (place, claim) in claims {
+            let admits = |alike: &&mut Self| {
+                let is_alike = alike.first.tenants == claim.tenants && alike.first.types == claim.types;
+                is_alike && alike.wanted + claim.max <= WANTED_MAX
+            };
+            match all.iter_mut().find(admits) {
+                Some(alike) => {
+                    alike.places.push(place);
+                    alike.wanted += claim.max;
+                }
+                None => all.push(Self { first: claim, places: vec![place], wanted: claim.max }),
+            }
+        }
+        all
     }
 }
 
@@ -182,5 +217,32 @@ fn unique_keys(command: &Command, found: Option<&Found>, wanted: &mut Wanted) {
 fn want(tenant: &TenantId, spec: &JobSpec, wanted: &mut Wanted) {
     if let Some(key) = &spec.unique_key {
         wanted.push((tenant.clone(), spec.job_type.clone(), key.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{claim, one};
+
+    #[test]
+    fn claims_of_one_kind_are_looked_for_together_up_to_a_bound() {
+        let claims = [
+            claim(one("acme"), &["a"], 10),
+            claim(one("other"), &["a"], 10),
+            claim(one("acme"), &["a", "b"], 10),
+            claim(one("acme"), &["a"], WANTED_MAX - 10),
+            claim(one("acme"), &["a"], 1),
+            claim(one("other"), &["a"], 5_000),
+        ];
+        let claims = claims.iter().enumerate().map(|(place, command)| match command {
+            Command::Claim(claim) => (place, claim),
+            _ => unreachable!("they are claims"),
+        });
+        let alike = Alike::of(claims);
+        let found: Vec<_> = alike.iter().map(|alike| (&*alike.places, alike.wanted)).collect();
+        let expected: [(&[usize], usize); 5] =
+            [(&[0, 3], WANTED_MAX), (&[1], 10), (&[2], 10), (&[4], 1), (&[5], 5_000)];
+        assert_eq!(found, expected);
     }
 }
