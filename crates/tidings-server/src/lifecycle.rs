@@ -93,14 +93,14 @@ impl Server {
         key.created.then(|| key.path.clone())
     }
 
-    /// Reads the configuration again and takes over limits, allow-lists and issuers. Returns it: the log filter is the caller's to
-    /// set. Whatever is wrong leaves everything as it was.
+    /// Reads the configuration again and takes over limits, allow-lists and issuers. Returns what is in force now: the log filter is the
+    /// caller's to set. Whatever is wrong leaves everything as it was.
     pub fn reload(&self) -> Result<Config, StartError> {
         let mut loaded = self.loaded.lock();
         let next = loaded.reload()?;
         self.app.reload(&next)?;
         *loaded = next;
-        Ok(loaded.config.clone())
+        Ok(Config::clone(&self.app.settings().get()))
     }
 
     /// Stops in order. New streams are refused and `/health/ready` is 503 from the first moment; connections are accepted and

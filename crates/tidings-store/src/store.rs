@@ -26,7 +26,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Whether what dispatchers report is committed in a transaction of its own: such a store gets reports in batches of
-    /// their own, and nobody else waits for them.
+    /// their own, and what was gathered with them does not wait for them. What comes meanwhile does.
     fn reports_apart(&self) -> bool {
         false
     }

@@ -3,7 +3,7 @@ use std::{collections::HashSet, time::Duration};
 use tidings_core::{Clock as _, NewJob, TenantId, Tenants, UniqueKey, WorkerName, job::Refused};
 
 use super::world::{LEASE, LIMIT, LIMITED, World, claim, job_id, of_type, one, tenant_id, work};
-use crate::{Claimed, CommandError, Operation, Outcome, TenantState};
+use crate::{Claimed, Command, CommandError, Operation, Outcome, TenantState};
 
 fn tenants_of(claimed: &Claimed) -> Vec<&str> {
     claimed.leases.iter().map(|lease| lease.job.tenant.as_str()).collect()
@@ -162,6 +162,36 @@ pub(super) async fn no_job_is_leased_twice(world: World) {
         }
     }
     assert_eq!(seen.len(), 30);
+}
+
+/// How many jobs each claim of a batch has got, or why none.
+async fn claimed_at_once(world: &World, batch: Vec<Command>) -> Vec<Result<usize, CommandError>> {
+    let outcomes = world.commit(batch).await.outcomes.into_iter();
+    let leases = |outcome| match outcome {
+        Outcome::Claimed(claimed) => claimed.leases.len(),
+        other => panic!("claiming answered {other:?}"),
+    };
+    outcomes.map(|outcome| outcome.map(leases)).collect()
+}
+
+pub(super) async fn claims_of_one_batch_keep_to_limits_and_states(world: World) {
+    world.enqueue_all("acme", (0..LIMIT + 3).map(|_| of_type(LIMITED)).collect()).await;
+    world.enqueue("other", work()).await;
+    world.operate("other", Operation::SetState(TenantState::Suspended)).await.expect("suspended");
+    let (limited, suspended) = (|| claim(one("acme"), &[LIMITED], 2), || claim(one("other"), &["work"], 1));
+    let got = claimed_at_once(&world, vec![limited(), suspended(), limited(), suspended(), limited()]).await;
+    let leases = |place: usize| got[place].clone().expect("it is active");
+    assert_eq!([0, 2, 4].map(leases).iter().sum::<usize>(), LIMIT as usize);
+    for place in [1, 3] {
+        assert_eq!(got[place], Err(CommandError::TenantSuspended));
+    }
+}
+
+pub(super) async fn as_many_claims_as_there_are_in_one_batch_get_what_is_ready(world: World) {
+    world.enqueue_all("acme", (0..1_450).map(|_| work()).collect()).await;
+    let got = claimed_at_once(&world, vec![claim(one("acme"), &["work"], 100); 16]).await;
+    let got: Vec<_> = got.into_iter().map(|leases| leases.expect("it is active")).collect();
+    assert_eq!(got, [&[100; 14][..], &[50, 0]].concat());
 }
 
 pub(super) async fn claims_of_one_batch_share_what_there_is(world: World) {

@@ -10,18 +10,19 @@ use super::{
 use crate::{Batch, CommandError, CommitError, Committed, Store};
 
 pub(super) struct Committer {
+    reports_apart: bool,
     store: Arc<dyn Store>,
     sink: Arc<dyn CommitSink>,
 }
 
 impl Committer {
     pub(super) fn new(store: Arc<dyn Store>, sink: Arc<dyn CommitSink>) -> Self {
-        Self { store, sink }
+        Self { reports_apart: store.reports_apart(), store, sink }
     }
 
-    /// What is committed one after the other, and each answered before the next.
+    /// What is committed one after the other: each is handed over to be answered before the next begins.
     pub(super) fn parts(&self, mut work: Work) -> impl Iterator<Item = Work> + use<> {
-        let reports = if self.store.reports_apart() { work.take_reports() } else { Work::default() };
+        let reports = if self.reports_apart { work.take_reports() } else { Work::default() };
         [work, reports].into_iter().filter(|part| part.len() > 0)
     }
 

@@ -114,11 +114,20 @@ pub(super) struct Queue {
     wake: Condvar,
 }
 
+/// How many commands of one tenant wait.
+#[derive(Default)]
+struct Waiting {
+    claims: usize,
+    /// Those that the tenant's share of the queue is for: claims ring all at once, and nobody is to be told that it asked too much
+    /// who only waits for work.
+    others: usize,
+}
+
 #[derive(Default)]
 struct State {
     arrived: VecDeque<Pending>,
-    /// How many wait of each tenant, those in the lane's line included.
-    by_tenant: HashMap<TenantId, usize, RandomState>,
+    /// What waits of each tenant, in the lane's line as well.
+    by_tenant: HashMap<TenantId, Waiting, RandomState>,
     closed: bool,
 }
 
@@ -304,12 +313,16 @@ impl State {
     /// Counts a command into its tenant's share, where that is not used up.
     fn enter(&mut self, pending: &Pending, tenant_max: usize) -> bool {
         let Some(tenant) = pending.tenant() else { return true };
-        match self.by_tenant.get_mut(tenant) {
-            Some(count) if *count >= tenant_max => return false,
-            Some(count) => *count += 1,
-            None => {
-                self.by_tenant.insert(tenant.clone(), 1);
-            }
+        if !self.by_tenant.contains_key(tenant) {
+            self.by_tenant.insert(tenant.clone(), Waiting::default());
+        }
+        let waiting = self.by_tenant.get_mut(tenant).expect("it is there");
+        if matches!(pending.command, Command::Claim(_)) {
+            waiting.claims += 1;
+        } else if waiting.others < tenant_max {
+            waiting.others += 1;
+        } else {
+            return false;
         }
         true
     }
@@ -318,10 +331,12 @@ impl State {
     fn leave(&mut self, batch: &Batch) {
         for run in batch.commands.chunk_by(|a, b| a.tenant() == b.tenant()) {
             if let Some(tenant) = run[0].tenant()
-                && let Some(count) = self.by_tenant.get_mut(tenant)
+                && let Some(waiting) = self.by_tenant.get_mut(tenant)
             {
-                *count -= run.len();
-                if *count == 0 {
+                let claims = run.iter().filter(|command| matches!(command, Command::Claim(_))).count();
+                waiting.claims -= claims;
+                waiting.others -= run.len() - claims;
+                if waiting.claims == 0 && waiting.others == 0 {
                     self.by_tenant.remove(tenant);
                 }
             }
@@ -355,6 +370,22 @@ mod tests {
         (0..1_000).map(claim).for_each(|claim| queue.push(claim).expect("there is room"));
         queue.push(cancel("quiet", 1)).expect("there is room");
         assert_eq!(queue.next(&mut Line::default()).expect("some wait").len(), 64 + 1);
+    }
+
+    #[test]
+    fn claims_take_nothing_of_their_tenants_share_of_the_queue() {
+        let (queue, totals) = queue();
+        let claims =
+            || (0..3_000).map(|_| Pending::new(claim(one("acme"), &["work"], 1), oneshot::channel().0));
+        claims().for_each(|claim| queue.push(claim).expect("there is room"));
+        (0..2_048).for_each(|n| queue.push(cancel("acme", n)).expect("there is room"));
+        assert!(matches!(queue.push(cancel("acme", 2_049)), Err(CommandError::Busy)));
+        claims().for_each(|claim| queue.push(claim).expect("there is room"));
+        let mut line = Line::default();
+        while totals.stats().queued > 0 {
+            queue.next(&mut line).expect("some wait");
+        }
+        assert!(queue.state.lock().by_tenant.is_empty());
     }
 
     /// The next batch's commands of a tenant.

@@ -46,7 +46,8 @@ struct Progress {
 
 impl Inner {
     /// Most commands go together, in one transaction. Those that are rare go alone, in their order. What dispatchers
-    /// report comes last and in a transaction of its own: no two commands of a batch concern one endpoint.
+    /// report comes last and in a transaction of its own: no two commands of a batch concern one endpoint. The journal's batches
+    /// are all reports or none.
     pub(super) async fn commit(&self, lane: usize, commands: &[Command]) -> Result<Committed, CommitError> {
         let mut progress = Progress {
             outcomes: vec![None; commands.len()],
@@ -125,7 +126,11 @@ impl Inner {
         let mut decider = self.decider(looked);
         let mut answers: Vec<(usize, Answer)> = Vec::new();
         let mut fenced = Vec::new();
+        let last = round + 1 == ROUNDS;
         for place in part {
+            if !last && decider.looked.later.contains(place) {
+                continue;
+            }
             match decider.command(&commands[*place], *place) {
                 Ok(answer) => answers.push((*place, answer)),
                 Err(CommandError::Refused(Refused::LeaseLost)) if round == 0 => fenced.push(*place),
@@ -136,7 +141,6 @@ impl Inner {
         }
         let (plan, mut rejections) = (decider.plan, decider.rejections);
         let written = if plan.is_empty() { Written::nothing() } else { self.write(lane, &plan).await? };
-        let last = round + 1 == ROUNDS;
         let mut settled = Settled::new(plan, written);
         self.recent.remember(settled.written());
         for (place, answer) in answers {

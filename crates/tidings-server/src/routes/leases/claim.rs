@@ -87,8 +87,11 @@ pub(crate) async fn claim(
     Ok(answer(claimer.claim(&wanted).await?))
 }
 
-fn some_types(types: Vec<JobType>) -> Result<Vec<JobType>, Problem> {
+/// In one order and each once: claims that ask for the same share a look and take turns.
+fn some_types(mut types: Vec<JobType>) -> Result<Vec<JobType>, Problem> {
     if (1..=TYPES_MAX).contains(&types.len()) {
+        types.sort_unstable();
+        types.dedup();
         return Ok(types);
     }
     Err(invalid("$.types", format_args!("1 to {TYPES_MAX} job types are needed")))

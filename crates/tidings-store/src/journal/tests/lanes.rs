@@ -182,7 +182,7 @@ async fn a_lane_that_dies_takes_no_other_with_it_before_its_work_is_done() {
 /// It commits reports apart, and stands still with them.
 #[derive(Default)]
 struct Apart {
-    batches: Mutex<Vec<usize>>,
+    came: Mutex<Vec<Vec<Command>>>,
     first: Notify,
     gate: Notify,
     reports: Notify,
@@ -197,9 +197,9 @@ impl StandIn for Apart {
 
     async fn commit(&self, _: usize, batch: &Batch) -> Result<Committed, CommitError> {
         let is_first = {
-            let mut batches = self.batches.lock();
-            batches.push(batch.commands.len());
-            batches.len() == 1
+            let mut came = self.came.lock();
+            came.push(batch.commands.clone());
+            came.len() == 1
         };
         if is_first {
             self.first.notify_one();
@@ -208,13 +208,23 @@ impl StandIn for Apart {
             self.reports.notify_one();
             self.reports_gate.notified().await;
         }
-        let outcomes = batch.commands.iter().map(|_| Ok(Outcome::Done)).collect();
+        let outcome = |command: &Command| match command {
+            Command::Tenant { operation: Operation::Report(report), .. } => {
+                Ok(Outcome::Reported { current: report.endpoint == endpoint(1) })
+            }
+            _ => Ok(Outcome::Done),
+        };
+        let outcomes = batch.commands.iter().map(outcome).collect();
         Ok(Committed { outcomes, events: vec![], epochs: vec![] })
     }
 }
 
+const fn endpoint(n: u8) -> EndpointId {
+    EndpointId::from_bytes([n; 16])
+}
+
 #[tokio::test]
-async fn nobody_else_waits_for_what_dispatchers_report() {
+async fn what_is_gathered_with_reports_does_not_wait_for_them() {
     let store = Arc::new(Apart::default());
     let journal =
         Journal::start(Arc::clone(&store) as _, Arc::new(Recorder::default()) as _, JournalConfig::default());
@@ -223,7 +233,7 @@ async fn nobody_else_waits_for_what_dispatchers_report() {
         tokio::spawn(async move { journal.submit(command).await })
     };
     let report = |n| {
-        let report = Report::new(EndpointId::from_bytes([n; 16]), 1);
+        let report = Report::new(endpoint(n), 1);
         in_tenant("acme", Operation::Report(Box::new(report)))
     };
     let first = submit(ensure("acme"));
@@ -237,13 +247,20 @@ async fn nobody_else_waits_for_what_dispatchers_report() {
     }
     store.gate.notify_one();
     first.await.expect("ends").expect("committed");
-    waiting.remove(1).await.expect("ends").expect("committed");
+    assert!(matches!(waiting.remove(1).await.expect("ends"), Ok(Outcome::Done)));
     store.reports.notified().await;
     assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished));
     store.reports_gate.notify_one();
-    for report in waiting {
-        report.await.expect("ends").expect("committed");
+    for (report, is_current) in waiting.into_iter().zip([true, false]) {
+        let outcome = report.await.expect("ends");
+        assert!(matches!(outcome, Ok(Outcome::Reported { current }) if current == is_current), "{outcome:?}");
     }
-    assert_eq!(*store.batches.lock(), [1, 1, 2]);
+    let reported = |command: &Command| match command {
+        Command::Tenant { operation: Operation::Report(report), .. } => Some(report.endpoint),
+        _ => None,
+    };
+    let came: Vec<Vec<_>> =
+        store.came.lock().iter().map(|batch| batch.iter().map(reported).collect()).collect();
+    assert_eq!(came, [vec![None], vec![None], vec![Some(endpoint(1)), Some(endpoint(2))]]);
     assert_eq!((journal.stats().batches, journal.stats().commands), (3, 4));
 }

@@ -21,17 +21,16 @@ const ROTATIONS_MAX: usize = 1_024;
 
 impl Decider<'_> {
     pub(super) fn claim(&mut self, claim: &Claim, place: usize) -> Result<Answer, CommandError> {
-        let looked = self.looked.claims[&place];
-        let candidates = &mut self.looked.candidates[looked];
-        if candidates.suspended {
+        let Some(kind) = self.looked.claims.get(&place).copied() else {
+            return Ok(Answer::Claimed { units: Vec::new(), next_due: None });
+        };
+        if self.looked.candidates[kind].suspended {
             return Err(CommandError::TenantSuspended);
         }
-        let next_due = candidates.next_due;
-        // What it leaves is for the claims after it.
-        let mut jobs = std::mem::take(&mut candidates.jobs);
         let mut units = Vec::new();
+        // What it leaves is for the claims after it.
         while units.len() < claim.max
-            && let Some(Seen { version, job }) = jobs.pop_front()
+            && let Some(Seen { version, job }) = self.looked.candidates[kind].jobs.pop_front()
         {
             if !self.looked.taken.insert(job.id) {
                 continue;
@@ -44,8 +43,7 @@ impl Decider<'_> {
                 units.push((unit, self.plan.step(unit, Some(version), step, limit)));
             }
         }
-        self.looked.candidates[looked].jobs = jobs;
-        Ok(Answer::Claimed { units, next_due })
+        Ok(Answer::Claimed { units, next_due: self.looked.candidates[kind].next_due })
     }
 
     /// Expires the leases that were found. A suspended tenant's are lost as well.

@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{Claim, Command, Maintain, Operation, TenantState, transition};
 
-/// How many candidates one claim looks at beside those that it wants, since others of its batch may be given
-/// the same.
+/// How many candidates one look for claims takes beside those that are wanted, since other claims of the batch may be
+/// given the same.
 const SPARE_MAX: usize = 256;
 
-/// What one look for claims may want, about: a single claim may want more.
+/// What one look for claims may want, where they are several: the claims beyond it are for the next round.
 const WANTED_MAX: usize = 1_024;
 
-/// By the place of the command.
+/// By the place of the command, where it is a map.
 #[derive(Default)]
 pub(super) struct Looked {
     pub(super) jobs: HashMap<usize, Found, RandomState>,
@@ -33,7 +33,10 @@ pub(super) struct Looked {
     pub(super) holders: Holders,
     /// Which of `candidates` a claim takes from.
     pub(super) claims: HashMap<usize, usize, RandomState>,
+    /// One for each kind of claims.
     pub(super) candidates: Vec<Candidates>,
+    /// Claims that this round has not looked for.
+    pub(super) later: HashSet<usize, RandomState>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
     pub(super) due: HashMap<usize, Vec<DueSchedule>, RandomState>,
     pub(super) outbox: HashMap<usize, Vec<Left>, RandomState>,
@@ -117,7 +120,8 @@ impl Inner {
             Command::Claim(claim) => Some((*place, claim)),
             _ => None,
         });
-        let alike = Alike::of(claims);
+        let (alike, later) = Alike::of(claims);
+        looked.later.extend(later);
         let wanted: usize = alike.iter().map(|alike| alike.wanted).sum();
         for alike in alike {
             let spare = (wanted - alike.wanted).min(SPARE_MAX);
@@ -166,25 +170,29 @@ struct Alike<'a> {
     first: &'a Claim,
     places: Vec<usize>,
     wanted: usize,
+    is_full: bool,
 }
 
 impl<'a> Alike<'a> {
-    fn of(claims: impl Iterator<Item = (usize, &'a Claim)>) -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
+    /// And the places of those that one look cannot serve as well: no later claim of their kind goes before them.
+    fn of(claims: impl Iterator<Item = (usize, &'a Claim)>) -> (Vec<Self>, Vec<usize>) {
+        let (mut all, mut later): (Vec<Self>, Vec<usize>) = (Vec::new(), Vec::new());
         for (place, claim) in claims {
-            let admits = |alike: &&mut Self| {
-                let is_alike = alike.first.tenants == claim.tenants && alike.first.types == claim.types;
-                is_alike && alike.wanted + claim.max <= WANTED_MAX
+            let is_alike =
+                |alike: &&mut Self| alike.first.tenants == claim.tenants && alike.first.types == claim.types;
+            let Some(alike) = all.iter_mut().find(is_alike) else {
+                all.push(Self { first: claim, places: vec![place], wanted: claim.max, is_full: false });
+                continue;
             };
-            match all.iter_mut().find(admits) {
-                Some(alike) => {
-                    alike.places.push(place);
-                    alike.wanted += claim.max;
-                }
-                None => all.push(Self { first: claim, places: vec![place], wanted: claim.max }),
+            alike.is_full |= alike.wanted + claim.max > WANTED_MAX;
+            if alike.is_full {
+                later.push(place);
+            } else {
+                alike.places.push(place);
+                alike.wanted += claim.max;
             }
         }
-        all
+        (all, later)
     }
 }
 
@@ -231,18 +239,20 @@ mod tests {
             claim(one("acme"), &["a"], 10),
             claim(one("other"), &["a"], 10),
             claim(one("acme"), &["a", "b"], 10),
-            claim(one("acme"), &["a"], WANTED_MAX - 10),
+            claim(one("acme"), &["a"], WANTED_MAX - 20),
+            claim(one("acme"), &["a"], 11),
             claim(one("acme"), &["a"], 1),
-            claim(one("other"), &["a"], 5_000),
+            claim(one("other"), &["b"], 5_000),
         ];
         let claims = claims.iter().enumerate().map(|(place, command)| match command {
             Command::Claim(claim) => (place, claim),
             _ => unreachable!("they are claims"),
         });
-        let alike = Alike::of(claims);
+        let (alike, later) = Alike::of(claims);
         let found: Vec<_> = alike.iter().map(|alike| (&*alike.places, alike.wanted)).collect();
-        let expected: [(&[usize], usize); 5] =
-            [(&[0, 3], WANTED_MAX), (&[1], 10), (&[2], 10), (&[4], 1), (&[5], 5_000)];
+        let expected: [(&[usize], usize); 4] =
+            [(&[0, 3], WANTED_MAX - 10), (&[1], 10), (&[2], 10), (&[6], 5_000)];
         assert_eq!(found, expected);
+        assert_eq!(later, [4, 5]);
     }
 }
