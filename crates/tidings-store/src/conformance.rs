@@ -105,6 +105,7 @@ pub const CASES: &[Case] = cases! {
         claims_of_one_batch_share_what_there_is,
         claims_of_one_batch_keep_to_limits_and_states,
         as_many_claims_as_there_are_in_one_batch_get_what_is_ready,
+        claims_of_several_kinds_in_one_batch_get_what_is_ready,
         a_suspended_tenants_jobs_stay,
         a_job_can_be_leased_in_the_commit_that_makes_it,
         a_job_leased_as_it_is_made_counts_against_its_types_limit,

@@ -55,7 +55,10 @@ impl Bound {
     /// The bound that a value is as `tidings config` shows it; `None`: it is off.
     fn of(key: &str, value: &Value) -> Option<Self> {
         match value {
-            Value::Number(number) if key.ends_with("_bytes") => number.as_u64().map(Self::Bytes),
+            // A type of jobs may be called anything.
+            Value::Number(number) if key.starts_with("limits.") && key.ends_with("_bytes") => {
+                number.as_u64().map(Self::Bytes)
+            }
             Value::Number(number) => number.as_u64().map(Self::Count),
             Value::String(text) => match text.parse() {
                 Ok(rate) => Some(Self::Rate(quota(key, rate))),

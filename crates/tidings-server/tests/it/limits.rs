@@ -39,7 +39,9 @@ async fn each_limit_in_force_is_in_the_metrics_and_those_of_a_reload_take_their_
             format!("[server]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\ndata = {data:?}\n");
         std::fs::write(&file, server + more).expect("writes");
     };
-    write("[limits]\nlag = \"off\"\nrequests_per_key = \"90/m\"\n[jobs.concurrency]\nembedding = 4\n");
+    write(
+        "[limits]\nlag = \"off\"\nrequests_per_key = \"90/m\"\n[jobs.concurrency]\nembedding = 4\nresize_bytes = 2\n",
+    );
     let loaded = Loaded::load(Sources { file: Some(file.clone()), ..Sources::default() }).expect("loads");
     let rows = loaded.rows();
     let server = Server::start(loaded).await.expect("starts");
@@ -49,6 +51,7 @@ async fn each_limit_in_force_is_in_the_metrics_and_those_of_a_reload_take_their_
         ("limit", "limits.connections_per_ip", Some(10.0)),
         ("limit", "limits.lag", None),
         ("limit", "jobs.concurrency.embedding", Some(4.0)),
+        ("limit", "jobs.concurrency.resize_bytes", Some(2.0)),
         ("limit_bytes", "limits.body_bytes", Some(1_048_576.0)),
         ("limit_seconds", "limits.header_timeout", Some(10.0)),
         ("limit_seconds", "limits.refusal_delay", Some(0.1)),

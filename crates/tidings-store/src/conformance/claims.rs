@@ -194,6 +194,14 @@ pub(super) async fn as_many_claims_as_there_are_in_one_batch_get_what_is_ready(w
     assert_eq!(got, [&[100; 14][..], &[50, 0]].concat());
 }
 
+pub(super) async fn claims_of_several_kinds_in_one_batch_get_what_is_ready(world: World) {
+    world.enqueue_all("acme", (0..600).map(|_| work()).collect()).await;
+    let others: Vec<_> = (0..8).map(|n| format!("other-{n}")).collect();
+    let batch = others.iter().map(|other| claim(one("acme"), &["work", other], 100)).collect();
+    let got = claimed_at_once(&world, batch).await.into_iter();
+    assert_eq!(got.map(|leases| leases.expect("it is active")).sum::<usize>(), 600);
+}
+
 pub(super) async fn claims_of_one_batch_share_what_there_is(world: World) {
     let made = world.enqueue_all("acme", (0..10).map(|_| work()).collect()).await;
     world.enqueue("other", work()).await;

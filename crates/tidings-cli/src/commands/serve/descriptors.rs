@@ -26,7 +26,7 @@ pub(super) fn compare(allowed: Option<u64>, config: &Config) {
             allowed,
             needed,
             "the limits can need more file descriptors than this process may open, and what comes then waits: allow it that many \
-             (ulimit -n, LimitNOFILE=), or lower limits.connections or limits.listener_connections"
+             (ulimit -n, LimitNOFILE=), or lower limits.connections or limits.listener_connections (webhooks need 4,096, unless server.roles leaves them out)"
         );
     }
 }

@@ -27,12 +27,13 @@ impl Decider<'_> {
         if self.looked.candidates[kind].suspended {
             return Err(CommandError::TenantSuspended);
         }
-        let mut units = Vec::new();
+        let (mut units, mut is_crowded) = (Vec::new(), false);
         // What it leaves is for the claims after it.
         while units.len() < claim.max
             && let Some(Seen { version, job }) = self.looked.candidates[kind].jobs.pop_front()
         {
             if !self.looked.taken.insert(job.id) {
+                is_crowded = true;
                 continue;
             }
             let limit = self.limits.get(&job.spec.job_type).copied();
@@ -42,6 +43,10 @@ impl Decider<'_> {
                 let unit = self.unit(&tenant, false);
                 units.push((unit, self.plan.step(unit, Some(version), step, limit)));
             }
+        }
+        // There may be more than what was looked at.
+        if units.is_empty() && is_crowded {
+            self.looked.later.insert(place);
         }
         Ok(Answer::Claimed { units, next_due: self.looked.candidates[kind].next_due })
     }

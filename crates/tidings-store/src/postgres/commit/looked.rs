@@ -35,7 +35,7 @@ pub(super) struct Looked {
     pub(super) claims: HashMap<usize, usize, RandomState>,
     /// One for each kind of claims.
     pub(super) candidates: Vec<Candidates>,
-    /// Claims that this round has not looked for.
+    /// Claims that this round has not looked for, or all of whose candidates others of the batch were given: they have planned nothing.
     pub(super) later: HashSet<usize, RandomState>,
     pub(super) expired: HashMap<usize, Vec<Seen>, RandomState>,
     pub(super) due: HashMap<usize, Vec<DueSchedule>, RandomState>,
